@@ -1,0 +1,1 @@
+"""Turn Paddle weights into bundles: ONNX stages, a manifest, and a verdict on both."""

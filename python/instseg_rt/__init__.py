@@ -1,0 +1,1 @@
+"""Run instance-segmentation bundles: `Predictor(bundle)(image)`."""

@@ -1,0 +1,1 @@
+"""Train instance-segmentation models in PaddlePaddle, with the reference's names and numbers."""
