@@ -23,7 +23,7 @@ _EMPTY_SIDE = 1e-5
 
 @dataclass(frozen=True)
 class Annotation:
-    """One instance: `box` is left, top, right, bottom in pixels, inside the image; `shape` lies inside the image too."""
+    """One instance: `box` is left, top, right, bottom in pixels; it and `shape` lie inside the image."""
 
     box: tuple[float, float, float, float]
     category_id: int
@@ -36,8 +36,9 @@ def parse_annotation(
 ) -> Annotation | None:
     """Read one annotation of an image of `height` x `width` pixels; `where` begins every error message.
 
-    Returns None (and logs why) for what can be left out: marked `ignore`, no area, an empty box, no drawable polygon.
-    Raises DataError for a wrong type, a number that is not finite, a mask of another size or a missing segmentation.
+    Returns None (and logs why) for what can be left out: marked `ignore`, no area, an empty box, no drawable
+    polygon. Raises DataError for a wrong type, a number that is not finite, a mask of another size or a
+    missing segmentation.
     """
     if item.get("ignore"):
         _log_left_out(where, "it is marked to be ignored")

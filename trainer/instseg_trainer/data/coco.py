@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from instseg_trainer.data.annotation import Annotation, Shape, parse_annotation
 from instseg_trainer.data.errors import DataError
 from instseg_trainer.data.rle import RunLength
-from instseg_trainer.data.sample import Sample
+from instseg_trainer.data.sample import Sample, as_bytes
 from instseg_trainer.data.segmentation import Segmentation
 
 _logger = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _MAXIMUM_PIXELS = 1 << 28
 
 @dataclass(frozen=True)
 class Category:
-    """One class: its id in the annotation file, and its label. Its place in `CocoDataset.categories` is the class id."""
+    """One class: its id in the annotation file, and its label. Its place in `categories` is the class id."""
 
     id: int
     label: str
@@ -35,7 +35,7 @@ class Category:
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image of a data set with its annotations, before decoding; small enough to send to another process."""
+    """One image of a data set with its annotations, not decoded: small enough to send to another process."""
 
     image_id: int
     path: Path
@@ -65,8 +65,8 @@ class ImageRecord:
             )
         if bgr.shape[:2] != (self.height, self.width):
             raise DataError(
-                f"{self.path}: the image is {bgr.shape[1]}x{bgr.shape[0]} pixels (after its EXIF orientation), its "
-                f"annotation (image id {self.image_id}) says {self.width}x{self.height}: correct width and height"
+                f"{self.path}: the image is {bgr.shape[1]}x{bgr.shape[0]} pixels (after its EXIF orientation), but "
+                f"image id {self.image_id} says {self.width}x{self.height}: correct width and height there"
             )
         segments = tuple(
             Segmentation(bitmap=shape.decode())
@@ -75,7 +75,7 @@ class ImageRecord:
             for shape in self.shapes
         )
         return Sample(
-            image=cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB),
+            image=as_bytes(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)),
             boxes=self.boxes,
             class_ids=self.class_ids,
             segments=segments,
@@ -88,7 +88,7 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """Counts for a log. `instances_per_class` follows the class ids; dropped ones are in none of the other counts."""
+    """Counts for a log. `instances_per_class` follows the class ids; what was left out is only in its own counts."""
 
     images: int
     images_without_instances: int
@@ -101,18 +101,19 @@ class DatasetSummary:
         used = {label: count for label, count in self.instances_per_class.items() if count}
         classes = ", ".join(f"{label} {count}" for label, count in used.items())
         return (
-            f"{self.images} images ({self.images_without_instances} without instances), {self.instances} instances of "
-            f"{len(used)} of {len(self.instances_per_class)} classes: {classes}; left out: {self.crowds_left_out} "
-            f"crowds, {self.invalid_left_out} invalid"
+            f"{self.images} images ({self.images_without_instances} without instances), {self.instances} instances "
+            f"of {len(used)} of {len(self.instances_per_class)} classes: {classes}; left out: "
+            f"{self.crowds_left_out} crowds, {self.invalid_left_out} invalid"
         )
 
 
 class CocoDataset:
     """Reads a COCO instance file completely and checks it; images are decoded on access.
 
-    `annotation` and `image_dir` are relative to `dataset_dir`. `allow_empty` keeps images without a usable instance:
-    leave it False to train, set it to evaluate. `keep_crowds` keeps `iscrowd` annotations, which training leaves out.
-    `categories` fixes the classes (those of a trained model); by default they are the file's, by rising id.
+    `annotation` and `image_dir` are relative to `dataset_dir`. `allow_empty` keeps images without a usable
+    instance: leave it False to train, set it to evaluate. `keep_crowds` keeps `iscrowd` annotations, which
+    training leaves out. `categories` fixes the classes (those of a trained model); by default they are the
+    file's, by rising id.
 
     Images come by rising id. Annotations with an empty box, no area or `ignore` set are left out and counted.
     Raises DataError, naming the file and the annotation, for anything that cannot be trusted.

@@ -72,7 +72,7 @@ class PreparedBatch:
 
 
 def prepare_batch(task: BatchTask) -> PreparedBatch:
-    """Load and augment the task's records. The result depends on the task alone, not on who runs it or when."""
+    """Load and augment the task's records. The result depends on the task alone, not on who runs it."""
     samples = []
     for record, index in zip(task.records, task.indices, strict=True):
         rng = np.random.default_rng(np.random.SeedSequence(task.seed, spawn_key=(task.epoch, index)))
@@ -86,15 +86,15 @@ def prepare_batch(task: BatchTask) -> PreparedBatch:
 def collate(samples: Sequence[Sample], mask_stride: int) -> PreparedBatch:
     """Stack samples of one image size; instances are padded with zeros to the largest count, which may be 0.
 
-    Masks are the full-size drawings' every `mask_stride`-th row and column. Raises DataError when the image sizes
-    differ or are no multiples of `mask_stride`.
+    Masks are the full-size drawings' every `mask_stride`-th row and column. Raises DataError when the image
+    sizes differ or are no multiples of `mask_stride`.
     """
     height, width = samples[0].size
     for sample in samples:
         if sample.size != (height, width):
             raise DataError(
-                f"{sample.path}: {sample.size[1]}x{sample.size[0]} pixels in a batch of {width}x{height}: end the "
-                "transforms with a Resize to one size"
+                f"{sample.path}: {sample.size[1]}x{sample.size[0]} pixels in a batch of {width}x{height}: end "
+                "the transforms with a Resize to one size"
             )
     if height % mask_stride or width % mask_stride:
         raise DataError(f"network input {width}x{height} is not a multiple of the mask stride {mask_stride}")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instseg_trainer.data.errors import DataError
-from instseg_trainer.data.sample import Sample
+from instseg_trainer.data.sample import Sample, as_bytes
 
 Image = NDArray[np.uint8]  # (H, W, 3) RGB
 
@@ -24,9 +24,9 @@ class RandomDistort:
     """Change brightness, contrast, saturation and hue, each with its own chance, in random order.
 
     `hue` is in steps of 1/256 of the colour circle, the others are factors around 1. Each is (lower, upper,
-    probability of leaving it out). `random_apply` False takes the fixed order of SSD (brightness, contrast before or
-    after saturation and hue). `count` limits how many of the four may act. `random_channel` may shuffle the channels
-    (fixed order only). `prob`: the probability of distorting at all.
+    probability of leaving it out). `random_apply` False takes the fixed order of SSD (brightness, contrast
+    before or after saturation and hue). `count` limits how many of the four may act. `random_channel` may
+    shuffle the channels (fixed order only). `prob`: the probability of distorting at all.
     """
 
     hue: Range = (-18.0, 18.0, 0.5)
@@ -71,20 +71,20 @@ class RandomDistort:
 
 def adjust_brightness(image: Image, factor: float) -> Image:
     """Blend with black: factor 0 is black, 1 leaves the image as it is."""
-    return cv2.LUT(image, _blend_table(0, factor))
+    return as_bytes(cv2.LUT(image, _blend_table(0, factor)))
 
 
 def adjust_contrast(image: Image, factor: float) -> Image:
     """Blend with the mean grey level: factor 0 is uniform grey, 1 leaves the image as it is."""
     mean = int(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).mean() + 0.5)
-    return cv2.LUT(image, _blend_table(mean, factor))
+    return as_bytes(cv2.LUT(image, _blend_table(mean, factor)))
 
 
 def adjust_saturation(image: Image, factor: float) -> Image:
     """Blend with the grey image: factor 0 is grey, 1 leaves the image as it is."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     # addWeighted rounds, Pillow cuts off; slightly less than a half keeps exact whole numbers as they are.
-    return cv2.addWeighted(image, factor, grey, 1.0 - factor, -0.499)
+    return as_bytes(cv2.addWeighted(image, factor, grey, 1.0 - factor, -0.499))
 
 
 def shift_hue(image: Image, steps: float) -> Image:
@@ -92,7 +92,7 @@ def shift_hue(image: Image, steps: float) -> Image:
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
     table = np.trunc(np.arange(256) + steps).astype(np.int64) % 256
     hsv[..., 0] = cv2.LUT(hsv[..., 0], table.astype(np.uint8))
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+    return as_bytes(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL))
 
 
 def _blend_table(grey: int, factor: float) -> NDArray[np.uint8]:

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class DataError(ValueError):
-    """A data set, an image or a pipeline setting is wrong; the message is one line: what, where, what to do."""
+    """A data set, an image or a setting is wrong; the message is one line: what, where, what to do."""

@@ -18,13 +18,14 @@ from instseg_trainer.data.worker import Worker
 
 
 class DataLoader:
-    """Gives the batches of an epoch. The same seed, epoch and iteration give the same batch, bit for bit, for any
-    number of workers and wherever the epoch was entered, so a resumed training sees what it would have seen.
+    """Gives the batches of an epoch. The same seed, epoch and iteration give the same batch, bit for bit, for
+    any number of workers and wherever the epoch was entered, so a resumed training sees what it would have
+    seen.
 
-    `num_workers` 0 prepares batches in the calling thread. Workers start with the first epoch and live until `close()`
-    (or the `with` block's end); an epoch left early ends them too, the next one starts new ones.
-    `prefetch_batches` finished batches wait beside those that the workers hold.
-    Not thread-safe; one epoch at a time.
+    `num_workers` 0 prepares batches in the calling thread. Workers start with the first epoch and live until
+    `close()` (or the `with` block's end); an epoch left early ends them too, the next one starts new ones.
+    `prefetch_batches` finished batches wait beside those that the workers hold. Not thread-safe; one epoch at
+    a time.
     """
 
     def __init__(
@@ -41,9 +42,13 @@ class DataLoader:
         mask_stride: int = 4,
         normalization: Normalization | None = None,
     ) -> None:
-        limits = (("batch_size", batch_size, 1), ("prefetch_batches", prefetch_batches, 1))
-        limits += (("mask_stride", mask_stride, 1), ("num_workers", num_workers, 0), ("seed", seed, 0))
-        for name, value, lowest in limits:
+        for name, value, lowest in (
+            ("batch_size", batch_size, 1),
+            ("prefetch_batches", prefetch_batches, 1),
+            ("mask_stride", mask_stride, 1),
+            ("num_workers", num_workers, 0),
+            ("seed", seed, 0),
+        ):
             if value < lowest:
                 raise DataError(f"DataLoader: {name} is {value}, expected at least {lowest}")
         if drop_last and len(dataset) < batch_size:
@@ -149,7 +154,8 @@ def _collect(
 ) -> None:
     """Thread: deal tasks to the workers in turn and collect their batches in order; None ends the queue.
 
-    A worker gets its next task only after its batch was received, so neither side ever waits for the other to read.
+    A worker gets its next task only after its batch was received, so neither side ever waits for the other to
+    read.
     """
 
     def put(item: Batch | BaseException | None) -> None:

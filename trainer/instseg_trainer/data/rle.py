@@ -17,7 +17,7 @@ _MAXIMUM_CHARACTERS_PER_COUNT = 13
 
 @dataclass(frozen=True)
 class RunLength:
-    """A binary mask of `height` x `width` pixels; `counts` (r,) int64 are the runs, zeros first, column by column."""
+    """A binary mask of `height` x `width` pixels; `counts` (r,) are the runs, zeros first, column by column."""
 
     height: int
     width: int
@@ -58,7 +58,8 @@ def _decompress(text: str | bytes, pixels: int) -> list[int]:
     """Runs of a compressed string; each is kept within 0..pixels, and no more runs than pixels are accepted.
 
     Every character holds 5 bits of a little-endian number and a continuation bit (32), offset by 48; the last
-    character's bit 16 is the sign. From the fourth run on (index 3), a number is the difference to the run two before.
+    character's bit 16 is the sign. From the fourth run on (index 3), a number is the difference to the run
+    two before.
     """
     codes = text.encode("ascii", errors="replace") if isinstance(text, str) else text
     if len(codes) > _MAXIMUM_CHARACTERS_PER_COUNT * (pixels + 2):

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instseg_trainer.data.segmentation import Segmentation
+
+
+def as_bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """An 8-bit image that OpenCV returned, under its exact type; no copy."""
+    return np.asarray(image, dtype=np.uint8)
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples as arrays. n is the largest number of instances in the batch and may be 0; padding rows are zero."""
+    """B samples as arrays. n is the largest number of instances in the batch, maybe 0; padding rows are zero."""
 
     images: NDArray[np.float32]  # (B, 3, H, W), normalised
     boxes: NDArray[np.float32]  # (B, n, 4) left, top, right, bottom in pixels of `images`

@@ -22,9 +22,8 @@ _MINIMUM_CUT_AREA = 5.0
 class Segmentation:
     """One instance's shape in the coordinates of its image.
 
-    Exactly one of the two is set:
-    `polygons`: closed parts, each (k, 2) float64 x, y in pixels (pixel centres at +0.5), k >= 3, united when drawn;
-    `bitmap`: (h, w) uint8 of 0 and 1, of the image's size.
+    Exactly one of the two is set: `polygons`: closed parts, each (k, 2) float64 x, y in pixels (pixel centres
+    at +0.5), k >= 3, united when drawn; `bitmap`: (h, w) uint8 of 0 and 1, of the image's size.
     """
 
     polygons: tuple[Polygon, ...] | None = None
@@ -43,7 +42,8 @@ class Segmentation:
         """Draw the shape as pycocotools does: (height / stride, width / stride) uint8 of 0 and 1.
 
         With a stride the result is every stride-th row and column of the full mask, which is what nearest
-        interpolation to the smaller size takes. `height` and `width` are the image's size, multiples of `stride`.
+        interpolation to the smaller size takes. `height` and `width` are the image's size, multiples of
+        `stride`.
         """
         if height % stride or width % stride:
             raise ValueError(f"image size {height}x{width} is not a multiple of the mask stride {stride}")
@@ -78,10 +78,12 @@ class Segmentation:
         if self.bitmap is not None:
             return Segmentation(bitmap=np.ascontiguousarray(self.bitmap[:, ::-1]))
         assert self.polygons is not None
-        return Segmentation(polygons=tuple(part * (-1.0, 1.0) + (width, 0.0) for part in self.polygons))
+        return Segmentation(
+            polygons=tuple(part * (-1.0, 1.0) + np.array((width, 0.0)) for part in self.polygons)
+        )
 
     def crop(self, left: int, top: int, right: int, bottom: int) -> Segmentation:
-        """What lies in the window [left, right) x [top, bottom), in the window's coordinates; may be empty."""
+        """What lies in the window [left, right) x [top, bottom), in its coordinates; may be empty."""
         if self.bitmap is not None:
             return Segmentation(bitmap=np.ascontiguousarray(self.bitmap[top:bottom, left:right]))
         assert self.polygons is not None
@@ -100,7 +102,7 @@ class Segmentation:
             canvas[top : top + rows, left : left + columns] = self.bitmap
             return Segmentation(bitmap=canvas)
         assert self.polygons is not None
-        return Segmentation(polygons=tuple(part + (left, top) for part in self.polygons))
+        return Segmentation(polygons=tuple(part + np.array((left, top)) for part in self.polygons))
 
     def scale(self, factor_y: float, factor_x: float, height: int, width: int) -> Segmentation:
         """Stretch with the image, whose new size is `height` x `width`."""
@@ -121,10 +123,11 @@ def polygon_area(points: Polygon) -> float:
 
 
 def clip_polygon(points: Polygon, left: float, top: float, right: float, bottom: float) -> Polygon:
-    """Cut a polygon (k, 2) to a rectangle, side by side (Sutherland-Hodgman); returns `points` itself if it is inside.
+    """Cut a polygon (k, 2) to a rectangle, side by side (Sutherland-Hodgman); returns `points` itself if it
+    is inside.
 
-    A concave polygon that falls apart stays one polygon whose pieces are joined along the rectangle's border, which
-    draws the same pixels. May return fewer than 3 points: nothing is left.
+    A concave polygon that falls apart stays one polygon whose pieces are joined along the rectangle's border,
+    which draws the same pixels. May return fewer than 3 points: nothing is left.
     """
     low, high = points.min(axis=0), points.max(axis=0)
     if low[0] >= left and low[1] >= top and high[0] <= right and high[1] <= bottom:

@@ -1,7 +1,7 @@
 """Augmentation: each transform takes a Sample and a random generator and gives a new Sample.
-
-Names, parameters and defaults are those of the reference's configs. All chance comes from the generator passed in.
-Images stay 8-bit: what the reference leaves as floats between steps is rounded here, as at inference.
+ Names, parameters and defaults are those of the reference's configs. All chance comes from the generator
+passed in. Images stay 8-bit: what the reference leaves as floats between steps is rounded here, as at
+inference.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from instseg_trainer.data.distort import RandomDistort
 from instseg_trainer.data.errors import DataError
-from instseg_trainer.data.sample import Sample
+from instseg_trainer.data.sample import Sample, as_bytes
 
 
 class Transform(Protocol):
@@ -31,8 +31,8 @@ class Transform(Protocol):
 class Resize:
     """Stretch to `target_size` (height, width), or with `keep_ratio` fit inside it by one factor.
 
-    With `keep_ratio` the short side becomes min(target_size) unless the long side would exceed max(target_size).
-    `interp` is OpenCV's number: 0 nearest, 1 linear, 2 cubic, 3 area.
+    With `keep_ratio` the short side becomes min(target_size) unless the long side would exceed
+    max(target_size). `interp` is OpenCV's number: 0 nearest, 1 linear, 2 cubic, 3 area.
     """
 
     target_size: tuple[int, int]
@@ -63,7 +63,7 @@ def resize(sample: Sample, height: int, width: int, interpolation: int) -> Sampl
     boxes = sample.boxes * np.array([factor_x, factor_y, factor_x, factor_y], dtype=np.float32)
     return dataclasses.replace(
         sample,
-        image=cv2.resize(sample.image, (width, height), interpolation=interpolation),
+        image=as_bytes(cv2.resize(sample.image, (width, height), interpolation=interpolation)),
         boxes=np.clip(boxes, 0, np.array([width, height, width, height], dtype=np.float32)),
         segments=tuple(segment.scale(factor_y, factor_x, height, width) for segment in sample.segments),
         scale_factor=(sample.scale_factor[0] * factor_y, sample.scale_factor[1] * factor_x),
@@ -84,7 +84,7 @@ class RandomFlip:
         boxes[:, [0, 2]] = width - sample.boxes[:, [2, 0]]
         return dataclasses.replace(
             sample,
-            image=cv2.flip(sample.image, 1),
+            image=as_bytes(cv2.flip(sample.image, 1)),
             boxes=boxes,
             segments=tuple(segment.flip(width) for segment in sample.segments),
         )
@@ -94,9 +94,9 @@ class RandomFlip:
 class RandomExpand:
     """Put the image somewhere on a larger canvas of colour `fill_value` (RGB), up to `ratio` times each side.
 
-    `prob` is the probability of leaving the image as it is, as the reference's code has it (its text says otherwise).
-    A canvas never exceeds `maximum_pixels`: the image is first reduced to fit, where the reference would
-    allocate gigabytes for one photo.
+    `prob` is the probability of leaving the image as it is, as the reference's code has it (its text says
+    otherwise). A canvas never exceeds `maximum_pixels`: the image is first reduced to fit, where the
+    reference would allocate gigabytes for one photo.
     """
 
     ratio: float = 4.0
@@ -116,20 +116,26 @@ class RandomExpand:
         ratio = float(rng.uniform(1.0, self.ratio))
         excess = math.prod(sample.size) * ratio**2 / self.maximum_pixels
         if excess > 1.0:
-            reduced = (max(1, int(side / math.sqrt(excess))) for side in sample.size)
-            sample = resize(sample, *reduced, interpolation=cv2.INTER_AREA)
+            height, width = (max(1, int(side / math.sqrt(excess))) for side in sample.size)
+            sample = resize(sample, height, width, cv2.INTER_AREA)
         height, width = sample.size
         canvas_height, canvas_width = int(height * ratio), int(width * ratio)
         if canvas_height <= height or canvas_width <= width:
             return sample
         top = int(rng.integers(canvas_height - height))
         left = int(rng.integers(canvas_width - width))
-        canvas = np.empty((canvas_height, canvas_width, 3), dtype=np.uint8)
-        canvas[:] = np.rint(self.fill_value).astype(np.uint8)
-        canvas[top : top + height, left : left + width] = sample.image
+        canvas = cv2.copyMakeBorder(
+            sample.image,
+            top,
+            canvas_height - height - top,
+            left,
+            canvas_width - width - left,
+            cv2.BORDER_CONSTANT,
+            value=[float(round(level)) for level in self.fill_value],
+        )
         return dataclasses.replace(
             sample,
-            image=canvas,
+            image=as_bytes(canvas),
             boxes=sample.boxes + np.array([left, top, left, top], dtype=np.float32),
             segments=tuple(
                 segment.place(left, top, canvas_height, canvas_width) for segment in sample.segments
@@ -141,11 +147,11 @@ class RandomExpand:
 class RandomCrop:
     """Cut out a random part in which at least one instance overlaps by a random one of `thresholds`.
 
-    An instance stays if its box's centre is in the part and some of its shape is. `aspect_ratio` and `scaling` bound
-    the part's shape and its sides relative to the image; `num_attempts` tries per threshold; with `allow_no_crop`
-    the image may also stay whole. `cover_all_box`: every box must reach the threshold. `ioumode`: overlap is
-    "iou" or "iof" (intersection over the box). `is_mask_crop` must be True: shapes are always cut with the image.
-    `prob`: the probability of trying at all.
+    An instance stays if its box's centre is in the part and some of its shape is. `aspect_ratio` and
+    `scaling` bound the part's shape and its sides relative to the image; `num_attempts` tries per threshold;
+    with `allow_no_crop` the image may also stay whole. `cover_all_box`: every box must reach the threshold.
+    `ioumode`: overlap is "iou" or "iof" (intersection over the box). `is_mask_crop` must be True: shapes are
+    always cut with the image. `prob`: the probability of trying at all.
     """
 
     aspect_ratio: tuple[float, float] | None = (0.5, 2.0)
@@ -222,7 +228,8 @@ class RandomCrop:
 
 
 def crop(sample: Sample, window: tuple[int, int, int, int], kept: NDArray[np.int64]) -> Sample | None:
-    """Cut the window (left, top, right, bottom) out, with those of the `kept` instances whose shape reaches into it.
+    """Cut the window (left, top, right, bottom) out, with those of the `kept` instances whose shape reaches
+    into it.
 
     None when there is no such instance.
     """
@@ -249,11 +256,13 @@ _TRANSFORMS: dict[str, type] = {
 
 
 def build_transforms(config: Sequence[Mapping[str, Mapping[str, Any] | None]]) -> tuple[Transform, ...]:
-    """Make transforms from config data: [{"RandomFlip": {"prob": 0.5}}, {"Resize": {"target_size": 640, …}}, …].
+    """Make transforms from config data: [{"RandomFlip": {"prob": 0.5}}, {"Resize": {"target_size": 640, …}},
+    …].
 
-    Lists become tuples, one number for `target_size` or `fill_value` is repeated. Raises DataError for a name or a
-    parameter that does not exist. Decoding, mask drawing, normalisation and padding belong to the data set and the
-    loader: their reference names (Decode, Poly2Mask, NormalizeImage, Permute, PadGT) are refused here.
+    Lists become tuples, one number for `target_size` or `fill_value` is repeated. Raises DataError for a name
+    or a parameter that does not exist. Decoding, mask drawing, normalisation and padding belong to the data
+    set and the loader: their reference names (Decode, Poly2Mask, NormalizeImage, Permute, PadGT) are refused
+    here.
     """
     return tuple(_build_transform(entry, f"transforms[{index}]") for index, entry in enumerate(config))
 

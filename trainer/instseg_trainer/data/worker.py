@@ -1,7 +1,8 @@
-"""A process that prepares batches: tasks come in on its standard input, batches go out on its standard output.
-
-A plain child process rather than a fork: it shares no threads, locks or device handles with the trainer, and needs no
-`__main__` guard in the user's script. When the parent ends in whatever way, the input closes and the worker ends.
+"""A process that prepares batches: tasks come in on its standard input, batches go out on its standard
+output.
+ A plain child process rather than a fork: it shares no threads, locks or device handles with the trainer, and
+needs no `__main__` guard in the user's script. When the parent ends in whatever way, the input closes and the
+worker ends.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from instseg_trainer.data.collate import BatchTask, PreparedBatch, prepare_batch
 from instseg_trainer.data.errors import DataError
 
 # The child sees the modules that the parent sees, wherever the parent found them.
-_BOOTSTRAP = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from instseg_trainer.data.worker import serve; serve()"
+_BOOTSTRAP = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from instseg_trainer.data.worker import serve; serve()"
+)
 
 
 @dataclass(frozen=True)
 class WorkerFailure:
-    """Sent in place of a batch. `message` is the DataError's line, or a traceback when `is_data_error` is False."""
+    """Sent in place of a batch: a DataError's line, or with `is_data_error` False a traceback."""
 
     message: str
     is_data_error: bool
@@ -54,7 +58,7 @@ class Worker:
             raise self._death() from error
 
     def receive(self) -> PreparedBatch:
-        """Wait for the batch. Raises the DataError that the worker met, or RuntimeError if it failed or died."""
+        """Wait for the batch. Raises the worker's DataError, or RuntimeError if it failed or died."""
         assert self._process.stdout is not None
         try:
             # Only this program's own child writes here, so unpickling is safe.
@@ -87,8 +91,8 @@ class Worker:
     def _death(self) -> RuntimeError:
         self.stop()
         return RuntimeError(
-            f"a data worker ended unexpectedly (exit code {self._process.returncode}); -9 mostly means that memory "
-            "ran out: use fewer workers or a smaller batch"
+            f"a data worker ended unexpectedly (exit code {self._process.returncode}); -9 mostly means that "
+            "memory ran out: use fewer workers or a smaller batch"
         )
 
 
