@@ -1,0 +1,302 @@
+"""Turn a layout into a picture: ray casting, soft shadows, ambient occlusion, reflections, a sensor.
+
+Shading runs on SAMPLES x SAMPLES rays per pixel. Masks do not: a mask holds the pixels whose centre ray meets the object
+first, whatever share of the pixel the object covers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instseg_rt.scenes.camera import Camera, clip_rectangle
+from instseg_rt.scenes.layout import Layout, Lighting, Plane, Solid, draw_layout
+from instseg_rt.scenes.shapes import Floats
+
+SAMPLES = 2
+MIN_SIDE, MAX_SIDE = 64, 2048
+_SHADOW_CELL = 5  # soft shadows: one of 5 x 5 light directions per ray, averaged over a 5 x 5 neighbourhood
+_SURFACE_OFFSET = np.float32(2e-3)
+_SKY = -128
+
+
+@dataclass(frozen=True)
+class SceneInstance:
+    """One object: index into `CLASS_NAMES` and its visible pixels, (H, W) bool."""
+
+    class_id: int
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture, (H, W, 3) uint8 RGB, and every object in it. The masks are disjoint."""
+
+    image: NDArray[np.uint8]
+    instances: tuple[SceneInstance, ...]
+
+
+def render_scene(seed: int, height: int = 320, width: int = 320) -> Scene:
+    """The scene of a seed (a non-negative integer).
+
+    The same seed and size give the same bytes with the same numpy and OpenCV on the same kind of CPU. Each side is
+    64..2048 pixels (ValueError otherwise). Another size is another scene, not the same one scaled.
+    """
+    for name, side in (("height", height), ("width", width)):
+        if not MIN_SIDE <= side <= MAX_SIDE:
+            raise ValueError(f"{name} is {side}, expected {MIN_SIDE}..{MAX_SIDE} pixels")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}, expected a non-negative integer")
+    rng = np.random.Generator(np.random.PCG64(seed))
+    layout = draw_layout(rng, height, width)
+    instances = tuple(
+        SceneInstance(solid.class_id, layout.owner == index) for index, solid in enumerate(layout.solids)
+    )
+    return Scene(shade(layout, rng), instances)
+
+
+@dataclass
+class _Surface:
+    """The visible points of one solid or plane: flat indices into the sample raster, and geometry, (3, N)."""
+
+    indices: NDArray[np.intp]
+    points: Floats
+    normals: Floats
+    albedo: Floats
+
+
+def shade(layout: Layout, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The picture of a layout, (H, W, 3) uint8 RGB; `rng` draws the sensor noise and the clouds."""
+    camera = layout.camera
+    rows, columns = camera.height * SAMPLES, camera.width * SAMPLES
+    rays = camera.rays((0, 0, columns, rows), SAMPLES)
+    owner, depth = _first_hits(layout, rays)
+    radiance = np.empty((3, rows * columns), np.float32)
+    rays = rays.reshape(3, -1)
+    owner_flat, depth = owner.ravel(), depth.ravel()
+
+    sky = np.flatnonzero(owner_flat == _SKY)
+    radiance[:, sky] = _sky_color(layout.lighting, rays[:, sky])
+    surfaces: dict[int, _Surface] = {}
+    for index, solid in enumerate(layout.solids):
+        surfaces[index] = _solid_surface(layout.camera, solid, np.flatnonzero(owner_flat == index), rays, depth)
+    for index, plane in enumerate(layout.planes):
+        surfaces[~index] = _plane_surface(layout.camera, plane, np.flatnonzero(owner_flat == ~index), rays, depth)
+
+    lit = _shadows(layout, surfaces, owner)
+    bounce = layout.planes[0].texture.mean
+    for index, surface in surfaces.items():
+        if surface.indices.size == 0:
+            continue
+        view = rays[:, surface.indices]
+        light = _incoming(layout.lighting, surface, lit[surface.indices], bounce)
+        light *= _occlusion(layout.solids, surface, index)
+        color = surface.albedo * light
+        if index >= 0:
+            solid = layout.solids[index]
+            _add_gloss(color, layout.lighting, surface, view, lit, (solid.specular, solid.shininess, solid.reflection), bounce)
+        elif layout.planes[~index].gloss > 0:
+            _add_gloss(color, layout.lighting, surface, view, lit, (layout.planes[~index].gloss, 40.0, 0.0), bounce)
+        radiance[:, surface.indices] = color
+    return _develop(radiance.reshape(3, rows, columns), layout, rng)
+
+
+def _first_hits(layout: Layout, rays: Floats) -> tuple[NDArray[np.int16], Floats]:
+    """Index of the first surface along each ray (solid i, ~i for plane i, _SKY for none) and the distance to it."""
+    camera = layout.camera
+    origin = camera.position.astype(np.float32)[:, None]
+    rows, columns = rays.shape[1:]
+    owner = np.full((rows, columns), _SKY, np.int16)
+    depth = np.full((rows, columns), np.inf, np.float32)
+    for index, plane in enumerate(layout.planes):
+        slope = np.tensordot(plane.normal.astype(np.float32), rays, 1)
+        gap = np.float32(plane.offset - float(plane.normal @ camera.position))
+        distance = np.where(slope < -1e-4, gap / np.minimum(slope, np.float32(-1e-4)), np.float32(np.inf))
+        closer = distance < depth
+        owner[closer] = ~index
+        np.minimum(depth, distance, out=depth)
+    for index, solid in enumerate(layout.solids):
+        rectangle = camera.bounds(solid.centre, solid.radius, SAMPLES)
+        if rectangle is None:
+            continue
+        left, top, right, bottom = clip_rectangle(rectangle, rows, columns)
+        window = (slice(top, bottom), slice(left, right))
+        patch = rays[:, top:bottom, left:right]
+        distance = solid.enter(origin, patch.reshape(3, -1)).reshape(patch.shape[1:])
+        owner[window][distance < depth[window]] = index
+        np.minimum(depth[window], distance, out=depth[window])
+    return owner, depth
+
+
+def _solid_surface(
+    camera: Camera, solid: Solid, indices: NDArray[np.intp], rays: Floats, depth: Floats
+) -> _Surface:
+    points = camera.position.astype(np.float32)[:, None] + depth[indices] * rays[:, indices]
+    rotation = solid.rotation.astype(np.float32)
+    local = rotation.T @ (points - solid.centre.astype(np.float32)[:, None])
+    normals = rotation @ solid.shape.normals(local)
+    return _Surface(indices, points, normals, solid.pattern.sample(local, solid.radius))
+
+
+def _plane_surface(
+    camera: Camera, plane: Plane, indices: NDArray[np.intp], rays: Floats, depth: Floats
+) -> _Surface:
+    view, distance = rays[:, indices], depth[indices]
+    points = camera.position.astype(np.float32)[:, None] + distance * view
+    normal = plane.normal.astype(np.float32)
+    across, down = plane.across.astype(np.float32) @ points, plane.down.astype(np.float32) @ points
+    # The long side of a sample's footprint, halved: full isotropic filtering smears grazing ground too much.
+    slope = np.maximum(-(normal @ view), np.float32(0.05))
+    footprint = distance * np.float32(1 / (camera.focal * SAMPLES)) / np.sqrt(slope)
+    albedo = plane.texture.sample(across, down, footprint)
+    return _Surface(indices, points, np.broadcast_to(normal[:, None], points.shape), albedo)
+
+
+def _sky_color(lighting: Lighting, direction: Floats) -> Floats:
+    height = np.clip(direction[2], 0, 1) ** np.float32(0.6)
+    return lighting.horizon[:, None] + height * (lighting.sky - lighting.horizon)[:, None]
+
+
+def _light_directions(lighting: Lighting) -> Floats:
+    """Unit directions (3, cell * cell) spread evenly over the light's disc."""
+    count = _SHADOW_CELL**2
+    first = np.cross(lighting.direction, (0.0, 0.0, 1.0))
+    first /= np.linalg.norm(first)
+    second = np.cross(lighting.direction, first)
+    step = np.arange(count)
+    radius = math.tan(lighting.angular_radius) * np.sqrt((step + 0.5) / count)
+    angle = step * (math.pi * (3 - math.sqrt(5)))
+    spread = lighting.direction[:, None] + radius * (np.cos(angle) * first[:, None] + np.sin(angle) * second[:, None])
+    return (spread / np.linalg.norm(spread, axis=0)).astype(np.float32)
+
+
+def _shadows(layout: Layout, surfaces: dict[int, _Surface], owner: NDArray[np.int16]) -> Floats:
+    """Share of the key light that reaches each sample, (rows * columns,)."""
+    lighting = layout.lighting
+    rows, columns = owner.shape
+    # Neighbouring rays use different points of the light; the stride-7 order keeps directions of a row far apart.
+    cell = (np.arange(_SHADOW_CELL**2) * 7 % _SHADOW_CELL**2).reshape(_SHADOW_CELL, _SHADOW_CELL)
+    pattern = np.tile(cell, (-(-rows // _SHADOW_CELL), -(-columns // _SHADOW_CELL)))[:rows, :columns].ravel()
+    directions = _light_directions(lighting)
+    toward = lighting.direction.astype(np.float32)
+    spread = math.tan(lighting.angular_radius)
+    lit = np.ones(rows * columns, np.float32)
+    for index, surface in surfaces.items():
+        facing = np.flatnonzero(toward @ surface.normals > -spread)
+        points = surface.points[:, facing] + _SURFACE_OFFSET * surface.normals[:, facing]
+        indices = surface.indices[facing]
+        for other, solid in enumerate(layout.solids):
+            # A convex solid shades itself only where it faces away, which the cosine term already says.
+            if other == index and solid.shape.class_id != _TORUS:
+                continue
+            offset = solid.centre.astype(np.float32)[:, None] - points
+            along = toward @ offset
+            across = (offset * offset).sum(axis=0) - along * along
+            reach = np.float32(solid.radius) + np.float32(spread) * np.maximum(along, 0)
+            near = np.flatnonzero((along > -solid.radius) & (across < reach * reach))
+            if near.size == 0:
+                continue
+            blocked = np.isfinite(solid.enter(points[:, near], directions[:, pattern[indices[near]]]))
+            lit[indices[near[blocked]]] = 0
+    return _smooth_within(lit.reshape(rows, columns), owner).ravel()
+
+
+def _smooth_within(values: Floats, owner: NDArray[np.int16]) -> Floats:
+    """Box average over the shadow cell, taken only from samples of the same surface."""
+    size = (_SHADOW_CELL, _SHADOW_CELL)
+    out = values.copy()
+    margin = _SHADOW_CELL
+    for index in np.unique(owner).tolist():
+        if index == _SKY:
+            continue
+        member = owner == index
+        left, top, width, height = cv2.boundingRect(member.astype(np.uint8))
+        window = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
+        inside = member[window]
+        weight = inside.astype(np.float32)
+        total = cv2.blur(values[window] * weight, size, borderType=cv2.BORDER_CONSTANT)
+        share = cv2.blur(weight, size, borderType=cv2.BORDER_CONSTANT)
+        out[window][inside] = total[inside] / share[inside]
+    return out
+
+
+def _incoming(lighting: Lighting, surface: _Surface, lit: Floats, bounce: Floats) -> Floats:
+    """Diffuse light (3, N) arriving at a surface."""
+    normals = surface.normals
+    key = np.maximum(lighting.direction.astype(np.float32) @ normals, 0) * lit
+    fill = np.maximum(lighting.fill_direction.astype(np.float32) @ normals, 0)
+    upward = 0.5 + 0.5 * normals[2]
+    near_ground = np.clip(0.3 + surface.points[2], 0.3, 1)
+    ambient_up = lighting.horizon * np.float32(0.35) + lighting.sky * np.float32(0.25)
+    ambient_down = bounce * (lighting.color * np.float32(0.3) + ambient_up * np.float32(0.4))
+    out = lighting.color[:, None] * key + lighting.fill_color[:, None] * fill
+    out += ambient_up[:, None] * upward + ambient_down[:, None] * ((1 - upward) * near_ground)
+    return out
+
+
+def _occlusion(solids: tuple[Solid, ...], surface: _Surface, index: int) -> Floats:
+    """How open the surroundings are, (N,) in (0, 1]: each other solid hides the sky as its inner sphere would."""
+    out = np.ones(surface.indices.size, np.float32)
+    for other, solid in enumerate(solids):
+        if other == index:
+            continue
+        radius = np.float32(0.8 * solid.radius)
+        offset = solid.centre.astype(np.float32)[:, None] - surface.points
+        square = (offset * offset).sum(axis=0)
+        near = np.flatnonzero(square < (4 * radius) ** 2)
+        square = np.maximum(square[near], radius * radius)
+        cosine = (surface.normals[:, near] * offset[:, near]).sum(axis=0) / np.sqrt(square)
+        hidden = np.maximum(cosine, 0) * radius * radius * (1 / square - 1 / (4 * radius) ** 2)
+        out[near] *= 1 - np.float32(0.75) * np.clip(hidden, 0, 1)
+    return out
+
+
+def _add_gloss(
+    color: Floats,
+    lighting: Lighting,
+    surface: _Surface,
+    view: Floats,
+    lit: Floats,
+    gloss: tuple[float, float, float],
+    bounce: Floats,
+) -> None:
+    """Highlight and mirrored surroundings, added in place. `gloss`: specular strength, exponent, mirror strength."""
+    specular, shininess, reflection = gloss
+    if specular == 0 and reflection == 0:
+        return
+    normals = surface.normals
+    facing = (view * normals).sum(axis=0)
+    mirrored = view - 2 * facing * normals
+    toward_light = np.clip(lighting.direction.astype(np.float32) @ mirrored, 0, 1)
+    highlight = toward_light ** np.float32(shininess) * (np.float32(specular) * lit[surface.indices])
+    color += lighting.color[:, None] * highlight
+    if reflection > 0:
+        fresnel = np.float32(reflection) + np.float32(1 - reflection) * (1 - np.clip(-facing, 0, 1)) ** 4 * np.float32(0.5)
+        blend = np.clip(mirrored[2] * 6 + 0.5, 0, 1)
+        ground = (bounce * (lighting.color * np.float32(0.6)))[:, None]
+        color += fresnel * (ground + blend * (_sky_color(lighting, mirrored) - ground) - color)
+
+
+def _develop(radiance: Floats, layout: Layout, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Linear samples (3, rows, columns) to an 8-bit sRGB-like picture."""
+    height, width, lens = layout.camera.height, layout.camera.width, layout.lens
+    # Highlights are compressed before averaging, else their edges stay jagged.
+    exposed = np.minimum(radiance * np.float32(lens.exposure), 4)
+    exposed = exposed * (1 + exposed * np.float32(1 / 6.25)) / (1 + exposed)
+    exposed *= np.float32(1.55)
+    picture = exposed.reshape(3, height, SAMPLES, width, SAMPLES).mean(axis=(2, 4)).transpose(1, 2, 0)
+    if lens.blur > 0:
+        picture = cv2.GaussianBlur(np.ascontiguousarray(picture), (0, 0), lens.blur)
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+    picture = picture * (1 - np.float32(lens.vignette / 2) * (x * x + y * y))[..., None]
+    levels = np.power(np.clip(picture, 0, 1), np.float32(1 / 2.2)) * 255
+    levels += rng.standard_normal(levels.shape, np.float32) * np.float32(lens.noise)
+    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+
+
+_TORUS = 4
