@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instseg_rt.scenes.camera import Camera, clip_rectangle
-from instseg_rt.scenes.shapes import CLASS_NAMES, Floats, Shape, make_shape
+from instseg_rt.scenes.shapes import CLASS_NAMES, Cone, Cube, Cylinder, Floats, Shape, Torus, make_shape
 from instseg_rt.scenes.textures import (
     PaintedTexture,
     Pattern,
@@ -183,6 +183,21 @@ def _random_lighting(rng: np.random.Generator, planes: tuple[Plane, ...]) -> Lig
     )
 
 
+def _recognisable(shape: Shape, rotation: NDArray[np.float64], toward_camera: NDArray[np.float64]) -> bool:
+    """Whether the view tells the class: no cone or cylinder seen as a bare disc, no cube as a bare square."""
+    view = rotation.T @ (toward_camera / np.linalg.norm(toward_camera))
+    along = float(view[2])
+    if isinstance(shape, Cone):
+        return math.acos(-along) > math.atan2(shape.radius, shape.height) + math.radians(22)
+    if isinstance(shape, Cylinder):
+        return abs(along) < math.cos(math.radians(18))
+    if isinstance(shape, Cube):
+        return float(np.sort(np.abs(view))[1]) > 0.22
+    if isinstance(shape, Torus):
+        return abs(along) > math.sin(math.radians(10))
+    return True
+
+
 def _random_solid(
     rng: np.random.Generator, camera: Camera, planes: tuple[Plane, ...], noise: Floats
 ) -> Solid | None:
@@ -209,6 +224,8 @@ def _random_solid(
     height = shape.reach(rotation.T @ (0.0, 0.0, -1.0)) + (lift if floating else 0.0)
     centre = np.array([foot[0], foot[1], height])
     if any(float(plane.normal @ centre) - plane.offset < shape.bounding_radius for plane in planes[1:]):
+        return None
+    if not _recognisable(shape, rotation, camera.position - centre):
         return None
     return Solid(
         shape,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from instseg_rt.scenes.camera import Camera, clip_rectangle
 from instseg_rt.scenes.layout import Layout, Lighting, Plane, Solid, draw_layout
-from instseg_rt.scenes.shapes import Floats
+from instseg_rt.scenes.shapes import Floats, Torus, dot
 
 SAMPLES = 2
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -161,12 +161,17 @@ def _sky_color(lighting: Lighting, direction: Floats) -> Floats:
     return lighting.horizon[:, None] + height * (lighting.sky - lighting.horizon)[:, None]
 
 
+def _light_frame(lighting: Lighting) -> NDArray[np.float64]:
+    """Rows: two unit vectors across the light's direction, and the direction."""
+    first = np.cross(lighting.direction, (0.0, 0.0, 1.0))
+    first /= np.linalg.norm(first)
+    return np.stack([first, np.cross(lighting.direction, first), lighting.direction])
+
+
 def _light_directions(lighting: Lighting) -> Floats:
     """Unit directions (3, cell * cell) spread evenly over the light's disc."""
     count = _SHADOW_CELL**2
-    first = np.cross(lighting.direction, (0.0, 0.0, 1.0))
-    first /= np.linalg.norm(first)
-    second = np.cross(lighting.direction, first)
+    first, second, _ = _light_frame(lighting)
     step = np.arange(count)
     radius = math.tan(lighting.angular_radius) * np.sqrt((step + 0.5) / count)
     angle = step * (math.pi * (3 - math.sqrt(5)))
@@ -182,27 +187,37 @@ def _shadows(layout: Layout, surfaces: dict[int, _Surface], owner: NDArray[np.in
     cell = (np.arange(_SHADOW_CELL**2) * 7 % _SHADOW_CELL**2).reshape(_SHADOW_CELL, _SHADOW_CELL)
     pattern = np.tile(cell, (-(-rows // _SHADOW_CELL), -(-columns // _SHADOW_CELL)))[:rows, :columns].ravel()
     directions = _light_directions(lighting)
-    toward = lighting.direction.astype(np.float32)
+    frame = _light_frame(lighting).astype(np.float32)
     spread = math.tan(lighting.angular_radius)
     lit = np.ones(rows * columns, np.float32)
     for index, surface in surfaces.items():
-        facing = np.flatnonzero(toward @ surface.normals > -spread)
+        if surface.indices.size == 0:
+            continue
+        facing = np.flatnonzero(frame[2] @ surface.normals > -spread)
         points = surface.points[:, facing] + _SURFACE_OFFSET * surface.normals[:, facing]
         indices = surface.indices[facing]
+        in_light = frame @ points
         for other, solid in enumerate(layout.solids):
             # A convex solid shades itself only where it faces away, which the cosine term already says.
-            if other == index and solid.shape.class_id != _TORUS:
+            if other == index and not isinstance(solid.shape, Torus):
                 continue
-            offset = solid.centre.astype(np.float32)[:, None] - points
-            along = toward @ offset
-            across = (offset * offset).sum(axis=0) - along * along
-            reach = np.float32(solid.radius) + np.float32(spread) * np.maximum(along, 0)
-            near = np.flatnonzero((along > -solid.radius) & (across < reach * reach))
+            near = _near_shadow(in_light, frame @ solid.centre.astype(np.float32), np.float32(solid.radius), spread)
             if near.size == 0:
                 continue
             blocked = np.isfinite(solid.enter(points[:, near], directions[:, pattern[indices[near]]]))
             lit[indices[near[blocked]]] = 0
     return _smooth_within(lit.reshape(rows, columns), owner).ravel()
+
+
+def _near_shadow(points: Floats, centre: Floats, radius: np.float32, spread: float) -> NDArray[np.intp]:
+    """Which points a sphere may shade; everything in the light's frame, whose third axis points to the light."""
+    low = points[2].min(initial=centre[2])
+    reach = radius + np.float32(spread) * (centre[2] - low)
+    near = np.flatnonzero(np.abs(points[0] - centre[0]) < reach)
+    across, along = points[1, near] - centre[1], points[2, near] - centre[2]
+    reach_here = radius + np.float32(spread) * np.maximum(-along, 0)
+    square = (points[0, near] - centre[0]) ** 2 + across * across
+    return near[(along < radius) & (square < reach_here * reach_here)]
 
 
 def _smooth_within(values: Floats, owner: NDArray[np.int16]) -> Floats:
@@ -245,11 +260,14 @@ def _occlusion(solids: tuple[Solid, ...], surface: _Surface, index: int) -> Floa
         if other == index:
             continue
         radius = np.float32(0.8 * solid.radius)
-        offset = solid.centre.astype(np.float32)[:, None] - surface.points
-        square = (offset * offset).sum(axis=0)
-        near = np.flatnonzero(square < (4 * radius) ** 2)
-        square = np.maximum(square[near], radius * radius)
-        cosine = (surface.normals[:, near] * offset[:, near]).sum(axis=0) / np.sqrt(square)
+        centre = solid.centre.astype(np.float32)[:, None]
+        near = np.flatnonzero(np.abs(centre[0] - surface.points[0]) < 4 * radius)
+        near = near[np.abs(centre[1] - surface.points[1, near]) < 4 * radius]
+        if near.size == 0:
+            continue
+        offset = centre - surface.points[:, near]
+        square = np.maximum(dot(offset, offset), radius * radius)
+        cosine = dot(surface.normals[:, near], offset) / np.sqrt(square)
         hidden = np.maximum(cosine, 0) * radius * radius * (1 / square - 1 / (4 * radius) ** 2)
         out[near] *= 1 - np.float32(0.75) * np.clip(hidden, 0, 1)
     return out
@@ -269,7 +287,7 @@ def _add_gloss(
     if specular == 0 and reflection == 0:
         return
     normals = surface.normals
-    facing = (view * normals).sum(axis=0)
+    facing = dot(view, normals)
     mirrored = view - 2 * facing * normals
     toward_light = np.clip(lighting.direction.astype(np.float32) @ mirrored, 0, 1)
     highlight = toward_light ** np.float32(shininess) * (np.float32(specular) * lit[surface.indices])
@@ -288,9 +306,10 @@ def _develop(radiance: Floats, layout: Layout, rng: np.random.Generator) -> NDAr
     exposed = np.minimum(radiance * np.float32(lens.exposure), 4)
     exposed = exposed * (1 + exposed * np.float32(1 / 6.25)) / (1 + exposed)
     exposed *= np.float32(1.55)
-    picture = exposed.reshape(3, height, SAMPLES, width, SAMPLES).mean(axis=(2, 4)).transpose(1, 2, 0)
+    channels = [cv2.resize(channel, (width, height), interpolation=cv2.INTER_AREA) for channel in exposed]
+    picture = cv2.merge(channels)
     if lens.blur > 0:
-        picture = cv2.GaussianBlur(np.ascontiguousarray(picture), (0, 0), lens.blur)
+        picture = cv2.GaussianBlur(picture, (0, 0), lens.blur)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     picture = picture * (1 - np.float32(lens.vignette / 2) * (x * x + y * y))[..., None]
@@ -298,5 +317,3 @@ def _develop(radiance: Floats, layout: Layout, rng: np.random.Generator) -> NDAr
     levels += rng.standard_normal(levels.shape, np.float32) * np.float32(lens.noise)
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
-
-_TORUS = 4

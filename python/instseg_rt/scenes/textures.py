@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instseg_rt.scenes.shapes import Floats
+from instseg_rt.scenes.shapes import Floats, dot
 
 TEXTURE_SIZE = 1024
 _NOISE_SIZE = 256
@@ -246,12 +246,12 @@ class Pattern:
 
     def _amount(self, where: Floats) -> Floats:
         if self.kind == "checker":
-            return (np.floor(where).sum(axis=0) % 2).astype(np.float32)
+            return ((np.floor(where[0]) + np.floor(where[1]) + np.floor(where[2])) % 2).astype(np.float32)
         if self.kind == "stripes":
             return (where[2] % 1 < 0.5).astype(np.float32)
         if self.kind == "spots":
             centred = where - np.round(where)
-            return ((centred * centred).sum(axis=0) < 0.11).astype(np.float32)
+            return (dot(centred, centred) < 0.11).astype(np.float32)
         grain = self._grain(where)
         if self.kind == "marble":
             return (0.5 + 0.5 * np.sin((where[2] + 2.2 * grain) * np.float32(math.tau))).astype(np.float32)
