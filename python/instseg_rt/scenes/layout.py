@@ -12,7 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instseg_rt.scenes.camera import Camera, clip_rectangle
-from instseg_rt.scenes.shapes import CLASS_NAMES, Cone, Cube, Cylinder, Floats, Shape, Torus, make_shape
+from instseg_rt.scenes.shapes import (
+    CLASS_NAMES,
+    Cone,
+    Cube,
+    Cylinder,
+    Floats,
+    Shape,
+    Torus,
+    make_shape,
+    rotate,
+)
 from instseg_rt.scenes.textures import (
     PaintedTexture,
     Pattern,
@@ -57,9 +67,9 @@ class Solid:
 
     def enter(self, origin: Floats, direction: Floats) -> Floats:
         """World-frame rays: distance (N,) to the surface, inf for a miss."""
-        to_local = self.rotation.T.astype(np.float32)
-        local_origin = to_local @ (origin - self.centre.astype(np.float32)[:, None])
-        return self.shape.enter(local_origin, to_local @ direction)
+        to_local = self.rotation.T
+        local_origin = rotate(to_local, origin - self.centre.astype(np.float32)[:, None])
+        return self.shape.enter(local_origin, rotate(to_local, direction))
 
 
 @dataclass(frozen=True)
@@ -129,10 +139,18 @@ def _turn(angle: float) -> NDArray[np.float64]:
 def _random_camera(rng: np.random.Generator, height: int, width: int) -> Camera:
     azimuth, elevation = rng.uniform(0, math.tau), math.radians(rng.uniform(9, 62))
     distance = rng.uniform(6, 10)
-    outward = np.array([math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation)])
+    outward = np.array(
+        [
+            math.cos(azimuth) * math.cos(elevation),
+            math.sin(azimuth) * math.cos(elevation),
+            math.sin(elevation),
+        ]
+    )
     target = np.array([*rng.uniform(-0.5, 0.5, 2), rng.uniform(0.0, 0.8)])
     roll = math.radians(rng.normal(0, 3))
-    return Camera.look_at(target + distance * outward, target, roll, math.radians(rng.uniform(34, 58)), height, width)
+    return Camera.look_at(
+        target + distance * outward, target, roll, math.radians(rng.uniform(34, 58)), height, width
+    )
 
 
 def _random_planes(rng: np.random.Generator, camera: Camera) -> tuple[Plane, ...]:
@@ -150,20 +168,30 @@ def _random_planes(rng: np.random.Generator, camera: Camera) -> tuple[Plane, ...
     facing = -math.atan2(camera.axes[2, 1], camera.axes[2, 0])
     room = rng.random()
     if room < 0.55:
-        bearings = [rng.uniform(-0.6, 0.6)] if room < 0.35 else [-rng.uniform(0.4, 1.1), rng.uniform(0.4, 1.1)]
+        bearings = (
+            [rng.uniform(-0.6, 0.6)] if room < 0.35 else [-rng.uniform(0.4, 1.1), rng.uniform(0.4, 1.1)]
+        )
         texture = paint_texture(rng, rng.uniform(6, 12), int(rng.integers(0, 16)))
         for bearing in bearings:
             angle = math.pi - facing + bearing
             normal = np.array([math.cos(angle), math.sin(angle), 0.0])
             across = np.array([-normal[1], normal[0], 0.0])
-            planes.append(Plane(normal, -rng.uniform(2.2, 6), across, np.array([0.0, 0.0, -1.0]), texture, 0.0))
+            planes.append(
+                Plane(normal, -rng.uniform(2.2, 6), across, np.array([0.0, 0.0, -1.0]), texture, 0.0)
+            )
     return tuple(planes)
 
 
 def _random_lighting(rng: np.random.Generator, planes: tuple[Plane, ...]) -> Lighting:
     while True:
         azimuth, elevation = rng.uniform(0, math.tau), math.radians(rng.uniform(26, 78))
-        direction = np.array([math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation)])
+        direction = np.array(
+            [
+                math.cos(azimuth) * math.cos(elevation),
+                math.sin(azimuth) * math.cos(elevation),
+                math.sin(elevation),
+            ]
+        )
         if all(float(plane.normal @ direction) > 0.15 for plane in planes):
             break
     warm = rng.uniform(-1, 1)
@@ -213,7 +241,11 @@ def _random_solid(
     glossy, shininess, mirror = rng.random() < 0.6, math.exp(rng.uniform(2.3, 5.2)), rng.random() < 0.2
     specular, reflection = rng.uniform(0.15, 0.9), rng.uniform(0.15, 0.5)
 
-    direction = camera.axes.T @ ((x - camera.width / 2) / camera.focal, (y - camera.height / 2) / camera.focal, 1.0)
+    direction = camera.axes.T @ (
+        (x - camera.width / 2) / camera.focal,
+        (y - camera.height / 2) / camera.focal,
+        1.0,
+    )
     if direction[2] > -0.02:
         return None
     distance = -camera.position[2] / direction[2]  # along the viewing axis
@@ -256,7 +288,11 @@ class _Visibility:
             return False
         left, top, right, bottom = rectangle
         inside = clip_rectangle(rectangle, camera.height, camera.width)
-        if inside[0] >= inside[2] or inside[1] >= inside[3] or (right - left) * (bottom - top) > 4 * self.owner.size:
+        if (
+            inside[0] >= inside[2]
+            or inside[1] >= inside[3]
+            or (right - left) * (bottom - top) > 4 * self.owner.size
+        ):
             return False
         rays = camera.rays(rectangle)
         depth = solid.enter(self._origin, rays.reshape(3, -1)).reshape(rays.shape[1:])
@@ -269,7 +305,10 @@ class _Visibility:
         owner[window][depth < self._depth[window]] = len(self._areas)
         areas = [*self._areas, area]
         visible = np.bincount(owner[owner >= 0], minlength=len(areas))
-        if any(seen < max(MIN_VISIBLE_SHARE * full, MIN_AREA_SHARE * owner.size) for seen, full in zip(visible, areas)):
+        if any(
+            seen < max(MIN_VISIBLE_SHARE * full, MIN_AREA_SHARE * owner.size)
+            for seen, full in zip(visible, areas)
+        ):
             return False
         self._areas, self.owner = areas, owner
         np.minimum(self._depth[window], depth, out=self._depth[window])
@@ -310,4 +349,6 @@ def draw_layout(rng: np.random.Generator, height: int, width: int) -> Layout:
             vignette=rng.uniform(0, 0.3),
         )
         return Layout(camera, planes, lighting, lens, tuple(solids), visibility.owner)
-    raise RuntimeError(f"no view of {height}x{width} pixels holds {MIN_OBJECTS} visible objects; use a less extreme size")
+    raise RuntimeError(
+        f"no view of {height}x{width} pixels holds {MIN_OBJECTS} visible objects; use a less extreme size"
+    )

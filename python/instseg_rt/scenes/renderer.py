@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from instseg_rt.scenes.camera import Camera, clip_rectangle
 from instseg_rt.scenes.layout import Layout, Lighting, Plane, Solid, draw_layout
-from instseg_rt.scenes.shapes import Floats, Torus, dot
+from instseg_rt.scenes.shapes import Floats, Torus, dot, rotate
 
 SAMPLES = 2
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -64,6 +64,7 @@ class _Surface:
     """The visible points of one solid or plane: flat indices into the sample raster, and geometry, (3, N)."""
 
     indices: NDArray[np.intp]
+    view: Floats
     points: Floats
     normals: Floats
     albedo: Floats
@@ -83,24 +84,38 @@ def shade(layout: Layout, rng: np.random.Generator) -> NDArray[np.uint8]:
     radiance[:, sky] = _sky_color(layout.lighting, rays[:, sky])
     surfaces: dict[int, _Surface] = {}
     for index, solid in enumerate(layout.solids):
-        surfaces[index] = _solid_surface(layout.camera, solid, np.flatnonzero(owner_flat == index), rays, depth)
+        surfaces[index] = _solid_surface(
+            layout.camera, solid, np.flatnonzero(owner_flat == index), rays, depth
+        )
     for index, plane in enumerate(layout.planes):
-        surfaces[~index] = _plane_surface(layout.camera, plane, np.flatnonzero(owner_flat == ~index), rays, depth)
+        surfaces[~index] = _plane_surface(
+            layout.camera, plane, np.flatnonzero(owner_flat == ~index), rays, depth
+        )
 
     lit = _shadows(layout, surfaces, owner)
     bounce = layout.planes[0].texture.mean
     for index, surface in surfaces.items():
         if surface.indices.size == 0:
             continue
-        view = rays[:, surface.indices]
         light = _incoming(layout.lighting, surface, lit[surface.indices], bounce)
-        light *= _occlusion(layout.solids, surface, index)
-        color = surface.albedo * light
+        if index >= 0:
+            light *= _occlusion(layout.solids, surface.points, surface.normals, index)
+        else:
+            light *= _plane_occlusion(layout, layout.planes[~index])[surface.indices]
+        color = surface.albedo
+        color *= light
         if index >= 0:
             solid = layout.solids[index]
-            _add_gloss(color, layout.lighting, surface, view, lit, (solid.specular, solid.shininess, solid.reflection), bounce)
+            _add_gloss(
+                color,
+                layout.lighting,
+                surface,
+                lit,
+                (solid.specular, solid.shininess, solid.reflection),
+                bounce,
+            )
         elif layout.planes[~index].gloss > 0:
-            _add_gloss(color, layout.lighting, surface, view, lit, (layout.planes[~index].gloss, 40.0, 0.0), bounce)
+            _add_gloss(color, layout.lighting, surface, lit, (layout.planes[~index].gloss, 40.0, 0.0), bounce)
         radiance[:, surface.indices] = color
     return _develop(radiance.reshape(3, rows, columns), layout, rng)
 
@@ -113,7 +128,7 @@ def _first_hits(layout: Layout, rays: Floats) -> tuple[NDArray[np.int16], Floats
     owner = np.full((rows, columns), _SKY, np.int16)
     depth = np.full((rows, columns), np.inf, np.float32)
     for index, plane in enumerate(layout.planes):
-        slope = np.tensordot(plane.normal.astype(np.float32), rays, 1)
+        slope = dot(plane.normal.astype(np.float32), rays)
         gap = np.float32(plane.offset - float(plane.normal @ camera.position))
         distance = np.where(slope < -1e-4, gap / np.minimum(slope, np.float32(-1e-4)), np.float32(np.inf))
         closer = distance < depth
@@ -135,11 +150,12 @@ def _first_hits(layout: Layout, rays: Floats) -> tuple[NDArray[np.int16], Floats
 def _solid_surface(
     camera: Camera, solid: Solid, indices: NDArray[np.intp], rays: Floats, depth: Floats
 ) -> _Surface:
-    points = camera.position.astype(np.float32)[:, None] + depth[indices] * rays[:, indices]
+    view = rays[:, indices]
+    points = camera.position.astype(np.float32)[:, None] + depth[indices] * view
     rotation = solid.rotation.astype(np.float32)
-    local = rotation.T @ (points - solid.centre.astype(np.float32)[:, None])
-    normals = rotation @ solid.shape.normals(local)
-    return _Surface(indices, points, normals, solid.pattern.sample(local, solid.radius))
+    local = rotate(rotation.T, points - solid.centre.astype(np.float32)[:, None])
+    normals = rotate(rotation, solid.shape.normals(local))
+    return _Surface(indices, view, points, normals, solid.pattern.sample(local, solid.radius))
 
 
 def _plane_surface(
@@ -148,12 +164,12 @@ def _plane_surface(
     view, distance = rays[:, indices], depth[indices]
     points = camera.position.astype(np.float32)[:, None] + distance * view
     normal = plane.normal.astype(np.float32)
-    across, down = plane.across.astype(np.float32) @ points, plane.down.astype(np.float32) @ points
+    across, down = dot(plane.across.astype(np.float32), points), dot(plane.down.astype(np.float32), points)
     # The long side of a sample's footprint, halved: full isotropic filtering smears grazing ground too much.
-    slope = np.maximum(-(normal @ view), np.float32(0.05))
+    slope = np.maximum(-dot(normal, view), np.float32(0.05))
     footprint = distance * np.float32(1 / (camera.focal * SAMPLES)) / np.sqrt(slope)
     albedo = plane.texture.sample(across, down, footprint)
-    return _Surface(indices, points, np.broadcast_to(normal[:, None], points.shape), albedo)
+    return _Surface(indices, view, points, np.broadcast_to(normal[:, None], points.shape), albedo)
 
 
 def _sky_color(lighting: Lighting, direction: Floats) -> Floats:
@@ -175,7 +191,9 @@ def _light_directions(lighting: Lighting) -> Floats:
     step = np.arange(count)
     radius = math.tan(lighting.angular_radius) * np.sqrt((step + 0.5) / count)
     angle = step * (math.pi * (3 - math.sqrt(5)))
-    spread = lighting.direction[:, None] + radius * (np.cos(angle) * first[:, None] + np.sin(angle) * second[:, None])
+    spread = lighting.direction[:, None] + radius * (
+        np.cos(angle) * first[:, None] + np.sin(angle) * second[:, None]
+    )
     return (spread / np.linalg.norm(spread, axis=0)).astype(np.float32)
 
 
@@ -193,20 +211,24 @@ def _shadows(layout: Layout, surfaces: dict[int, _Surface], owner: NDArray[np.in
     for index, surface in surfaces.items():
         if surface.indices.size == 0:
             continue
-        facing = np.flatnonzero(frame[2] @ surface.normals > -spread)
-        points = surface.points[:, facing] + _SURFACE_OFFSET * surface.normals[:, facing]
-        indices = surface.indices[facing]
-        in_light = frame @ points
+        points, indices = surface.points, surface.indices
+        if index >= 0:
+            facing = np.flatnonzero(dot(frame[2], surface.normals) > -spread)
+            points = points[:, facing] + _SURFACE_OFFSET * surface.normals[:, facing]
+            indices = indices[facing]
+        in_light = rotate(frame, points)
         for other, solid in enumerate(layout.solids):
             # A convex solid shades itself only where it faces away, which the cosine term already says.
             if other == index and not isinstance(solid.shape, Torus):
                 continue
-            near = _near_shadow(in_light, frame @ solid.centre.astype(np.float32), np.float32(solid.radius), spread)
+            near = _near_shadow(
+                in_light, frame @ solid.centre.astype(np.float32), np.float32(solid.radius), spread
+            )
             if near.size == 0:
                 continue
             blocked = np.isfinite(solid.enter(points[:, near], directions[:, pattern[indices[near]]]))
             lit[indices[near[blocked]]] = 0
-    return _smooth_within(lit.reshape(rows, columns), owner).ravel()
+    return _smooth_within(lit.reshape(rows, columns), owner, len(layout.planes), len(layout.solids)).ravel()
 
 
 def _near_shadow(points: Floats, centre: Floats, radius: np.float32, spread: float) -> NDArray[np.intp]:
@@ -220,17 +242,20 @@ def _near_shadow(points: Floats, centre: Floats, radius: np.float32, spread: flo
     return near[(along < radius) & (square < reach_here * reach_here)]
 
 
-def _smooth_within(values: Floats, owner: NDArray[np.int16]) -> Floats:
+def _smooth_within(values: Floats, owner: NDArray[np.int16], planes: int, solids: int) -> Floats:
     """Box average over the shadow cell, taken only from samples of the same surface."""
     size = (_SHADOW_CELL, _SHADOW_CELL)
     out = values.copy()
     margin = _SHADOW_CELL
-    for index in np.unique(owner).tolist():
-        if index == _SKY:
-            continue
+    for index in range(-planes, solids):
         member = owner == index
+        if not member.any():
+            continue
         left, top, width, height = cv2.boundingRect(member.astype(np.uint8))
-        window = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
+        window = (
+            slice(max(0, top - margin), top + height + margin),
+            slice(max(0, left - margin), left + width + margin),
+        )
         inside = member[window]
         weight = inside.astype(np.float32)
         total = cv2.blur(values[window] * weight, size, borderType=cv2.BORDER_CONSTANT)
@@ -242,8 +267,8 @@ def _smooth_within(values: Floats, owner: NDArray[np.int16]) -> Floats:
 def _incoming(lighting: Lighting, surface: _Surface, lit: Floats, bounce: Floats) -> Floats:
     """Diffuse light (3, N) arriving at a surface."""
     normals = surface.normals
-    key = np.maximum(lighting.direction.astype(np.float32) @ normals, 0) * lit
-    fill = np.maximum(lighting.fill_direction.astype(np.float32) @ normals, 0)
+    key = np.maximum(dot(lighting.direction.astype(np.float32), normals), 0) * lit
+    fill = np.maximum(dot(lighting.fill_direction.astype(np.float32), normals), 0)
     upward = 0.5 + 0.5 * normals[2]
     near_ground = np.clip(0.3 + surface.points[2], 0.3, 1)
     ambient_up = lighting.horizon * np.float32(0.35) + lighting.sky * np.float32(0.25)
@@ -253,21 +278,35 @@ def _incoming(lighting: Lighting, surface: _Surface, lit: Floats, bounce: Floats
     return out
 
 
-def _occlusion(solids: tuple[Solid, ...], surface: _Surface, index: int) -> Floats:
+def _plane_occlusion(layout: Layout, plane: Plane) -> Floats:
+    """Occlusion of a plane at every sample of the picture, (rows * columns,): smooth, so computed at half resolution."""
+    camera = layout.camera
+    rays = camera.rays((0, 0, camera.width, camera.height))[:, ::2, ::2]
+    directions = rays.reshape(3, -1)
+    normal = plane.normal.astype(np.float32)
+    gap = np.float32(plane.offset - float(plane.normal @ camera.position))
+    distance = gap / np.minimum(dot(normal, directions), np.float32(-0.02))
+    points = camera.position.astype(np.float32)[:, None] + distance * directions
+    normals = np.broadcast_to(normal[:, None], points.shape)
+    coarse = _occlusion(layout.solids, points, normals, -1).reshape(rays.shape[1:])
+    return cv2.resize(coarse, (camera.width * SAMPLES, camera.height * SAMPLES)).ravel()
+
+
+def _occlusion(solids: tuple[Solid, ...], points: Floats, normals: Floats, index: int) -> Floats:
     """How open the surroundings are, (N,) in (0, 1]: each other solid hides the sky as its inner sphere would."""
-    out = np.ones(surface.indices.size, np.float32)
+    out = np.ones(points.shape[1], np.float32)
     for other, solid in enumerate(solids):
         if other == index:
             continue
         radius = np.float32(0.8 * solid.radius)
         centre = solid.centre.astype(np.float32)[:, None]
-        near = np.flatnonzero(np.abs(centre[0] - surface.points[0]) < 4 * radius)
-        near = near[np.abs(centre[1] - surface.points[1, near]) < 4 * radius]
+        near = np.flatnonzero(np.abs(centre[0] - points[0]) < 4 * radius)
+        near = near[np.abs(centre[1] - points[1, near]) < 4 * radius]
         if near.size == 0:
             continue
-        offset = centre - surface.points[:, near]
+        offset = centre - points[:, near]
         square = np.maximum(dot(offset, offset), radius * radius)
-        cosine = dot(surface.normals[:, near], offset) / np.sqrt(square)
+        cosine = dot(normals[:, near], offset) / np.sqrt(square)
         hidden = np.maximum(cosine, 0) * radius * radius * (1 / square - 1 / (4 * radius) ** 2)
         out[near] *= 1 - np.float32(0.75) * np.clip(hidden, 0, 1)
     return out
@@ -277,7 +316,6 @@ def _add_gloss(
     color: Floats,
     lighting: Lighting,
     surface: _Surface,
-    view: Floats,
     lit: Floats,
     gloss: tuple[float, float, float],
     bounce: Floats,
@@ -286,14 +324,16 @@ def _add_gloss(
     specular, shininess, reflection = gloss
     if specular == 0 and reflection == 0:
         return
-    normals = surface.normals
+    normals, view = surface.normals, surface.view
     facing = dot(view, normals)
     mirrored = view - 2 * facing * normals
-    toward_light = np.clip(lighting.direction.astype(np.float32) @ mirrored, 0, 1)
+    toward_light = np.clip(dot(lighting.direction.astype(np.float32), mirrored), 0, 1)
     highlight = toward_light ** np.float32(shininess) * (np.float32(specular) * lit[surface.indices])
     color += lighting.color[:, None] * highlight
     if reflection > 0:
-        fresnel = np.float32(reflection) + np.float32(1 - reflection) * (1 - np.clip(-facing, 0, 1)) ** 4 * np.float32(0.5)
+        fresnel = np.float32(reflection) + np.float32(1 - reflection) * (
+            1 - np.clip(-facing, 0, 1)
+        ) ** 4 * np.float32(0.5)
         blend = np.clip(mirrored[2] * 6 + 0.5, 0, 1)
         ground = (bounce * (lighting.color * np.float32(0.6)))[:, None]
         color += fresnel * (ground + blend * (_sky_color(lighting, mirrored) - ground) - color)
@@ -316,4 +356,3 @@ def _develop(radiance: Floats, layout: Layout, rng: np.random.Generator) -> NDAr
     levels = np.power(np.clip(picture, 0, 1), np.float32(1 / 2.2)) * 255
     levels += rng.standard_normal(levels.shape, np.float32) * np.float32(lens.noise)
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-

@@ -48,6 +48,17 @@ def dot(a: Floats, b: Floats) -> Floats:
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
+def rotate(matrix: NDArray, vectors: Floats) -> Floats:
+    """`matrix @ vectors` for (3, 3) and (3, N), in float32 without BLAS: its threads would fight over small products,
+    and its rounding differs between CPUs."""
+    out = np.empty((3, vectors.shape[1]), np.float32)
+    for row, (a, b, c) in zip(out, matrix.tolist()):
+        np.multiply(vectors[0], np.float32(a), out=row)
+        row += vectors[1] * np.float32(b)
+        row += vectors[2] * np.float32(c)
+    return out
+
+
 def _toward_centre(origin: Floats, direction: Floats) -> tuple[Floats, Floats]:
     """Move each origin to the ray's point nearest the local origin: keeps float32 quadratics well conditioned."""
     shift = -dot(origin, direction)
@@ -288,4 +299,6 @@ def make_shape(class_id: int, bounding_radius: float, rng: np.random.Generator) 
         thickness = rng.uniform(0.22, 0.55)
         ring = bounding_radius / (1 + thickness)
         return Torus(ring, ring * thickness)
-    raise ValueError(f"class_id {class_id} is not one of 0..{len(CLASS_NAMES) - 1} ({', '.join(CLASS_NAMES)})")
+    raise ValueError(
+        f"class_id {class_id} is not one of 0..{len(CLASS_NAMES) - 1} ({', '.join(CLASS_NAMES)})"
+    )

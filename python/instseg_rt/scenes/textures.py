@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instseg_rt.scenes.shapes import Floats, dot
+from instseg_rt.scenes.shapes import Floats, dot, rotate
 
 TEXTURE_SIZE = 1024
 _NOISE_SIZE = 256
@@ -35,12 +35,16 @@ def linear_color(rgb: tuple[float, float, float]) -> Floats:
     return np.power(np.asarray(rgb, np.float32), np.float32(2.2))
 
 
-def random_srgb(rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> tuple:
+def random_srgb(
+    rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]
+) -> tuple:
     """An sRGB triple in [0, 1] of any hue."""
     return colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
 
 
-def value_noise(rng: np.random.Generator, size: int, first_cells: int, octaves: int, stretch: int = 1) -> Floats:
+def value_noise(
+    rng: np.random.Generator, size: int, first_cells: int, octaves: int, stretch: int = 1
+) -> Floats:
     """Fractal noise (size, size), mean near 0.5, mostly in [0.15, 0.85]; `stretch` elongates it along x."""
     out = np.zeros((size, size), np.float32)
     weight, total = 1.0, 0.0
@@ -153,7 +157,9 @@ def _paint_clutter(rng: np.random.Generator, picture: Picture, amount: int) -> N
             points = _clutter_points(rng, size, int(rng.integers(2, 6)), 4 * reach)
             cv2.polylines(picture, [points], bool(rng.random() < 0.3), color, max(2, thickness), cv2.LINE_AA)
         elif kind == 4:
-            corners = cv2.boxPoints((centre, (2 * reach, 2 * reach * rng.uniform(0.3, 1)), rng.uniform(0, 90)))
+            corners = cv2.boxPoints(
+                (centre, (2 * reach, 2 * reach * rng.uniform(0.3, 1)), rng.uniform(0, 90))
+            )
             cv2.polylines(picture, [corners.astype(np.int32)], True, color, max(2, thickness), cv2.LINE_AA)
             if thickness < 0:
                 cv2.fillPoly(picture, [corners.astype(np.int32)], color, cv2.LINE_AA)
@@ -240,7 +246,7 @@ class Pattern:
         """Linear RGB (3, N) at local points (3, N) of an object with that bounding radius."""
         if self.kind == "plain":
             return np.broadcast_to(self.first[:, None], points.shape).copy()
-        where = self.frame @ points * np.float32(self.frequency / radius) + self.offset
+        where = rotate(self.frame, points) * np.float32(self.frequency / radius) + self.offset
         amount = self._amount(where)
         return self.first[:, None] + amount * (self.second - self.first)[:, None]
 
@@ -262,8 +268,13 @@ class Pattern:
         slices = ((where[0] + 0.61 * where[2], where[1] - 0.47 * where[2]), (where[2], where[0] - where[1]))
         total = np.zeros(where.shape[1], np.float32)
         for across, down in slices:
-            maps = [_as_raster((np.abs(c % 8 - 4) * np.float32(_NOISE_SIZE / 4.2)).astype(np.float32)) for c in (across, down)]
-            total += cv2.remap(self.noise, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()[: total.size]
+            maps = [
+                _as_raster((np.abs(c % 8 - 4) * np.float32(_NOISE_SIZE / 4.2)).astype(np.float32))
+                for c in (across, down)
+            ]
+            total += cv2.remap(self.noise, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()[
+                : total.size
+            ]
         return total / 2
 
 
