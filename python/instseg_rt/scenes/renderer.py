@@ -22,6 +22,7 @@ MIN_SIDE, MAX_SIDE = 64, 2048
 _SHADOW_CELL = 5  # soft shadows: one of 5 x 5 light directions per ray, averaged over a 5 x 5 neighbourhood
 _SURFACE_OFFSET = np.float32(2e-3)
 _SKY = -128
+_CHUNK = 1 << 15  # points shaded together: their arrays stay in the CPU's cache
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ def render_scene(seed: int, height: int = 320, width: int = 320) -> Scene:
 
 @dataclass
 class _Surface:
-    """The visible points of one solid or plane: flat indices into the sample raster, and geometry, (3, N)."""
+    """Visible points of one solid (owner i) or plane (owner ~i): indices into the raster, and geometry, (3, N)."""
 
+    owner: int
     indices: NDArray[np.intp]
     view: Floats
     points: Floats
@@ -82,26 +84,22 @@ def shade(layout: Layout, rng: np.random.Generator) -> NDArray[np.uint8]:
 
     sky = np.flatnonzero(owner_flat == _SKY)
     radiance[:, sky] = _sky_color(layout.lighting, rays[:, sky])
-    surfaces: dict[int, _Surface] = {}
-    for index, solid in enumerate(layout.solids):
-        surfaces[index] = _solid_surface(
-            layout.camera, solid, np.flatnonzero(owner_flat == index), rays, depth
-        )
-    for index, plane in enumerate(layout.planes):
-        surfaces[~index] = _plane_surface(
-            layout.camera, plane, np.flatnonzero(owner_flat == ~index), rays, depth
-        )
+    surfaces: list[_Surface] = []
+    for index in range(-len(layout.planes), len(layout.solids)):
+        members = np.flatnonzero(owner_flat == index)
+        for start in range(0, members.size, _CHUNK):
+            surfaces.append(_surface(layout, index, members[start : start + _CHUNK], rays, depth))
 
     lit = _shadows(layout, surfaces, owner)
     bounce = layout.planes[0].texture.mean
-    for index, surface in surfaces.items():
-        if surface.indices.size == 0:
-            continue
+    openness = [_plane_occlusion(layout, plane) for plane in layout.planes]
+    for surface in surfaces:
+        index = surface.owner
         light = _incoming(layout.lighting, surface, lit[surface.indices], bounce)
         if index >= 0:
             light *= _occlusion(layout.solids, surface.points, surface.normals, index)
         else:
-            light *= _plane_occlusion(layout, layout.planes[~index])[surface.indices]
+            light *= openness[~index][surface.indices]
         color = surface.albedo
         color *= light
         if index >= 0:
@@ -147,29 +145,33 @@ def _first_hits(layout: Layout, rays: Floats) -> tuple[NDArray[np.int16], Floats
     return owner, depth
 
 
-def _solid_surface(
-    camera: Camera, solid: Solid, indices: NDArray[np.intp], rays: Floats, depth: Floats
-) -> _Surface:
-    view = rays[:, indices]
-    points = camera.position.astype(np.float32)[:, None] + depth[indices] * view
+def _surface(layout: Layout, owner: int, indices: NDArray[np.intp], rays: Floats, depth: Floats) -> _Surface:
+    view, distance = rays[:, indices], depth[indices]
+    points = layout.camera.position.astype(np.float32)[:, None] + distance * view
+    if owner < 0:
+        normals, albedo = _plane_material(layout.camera, layout.planes[~owner], points, view, distance)
+    else:
+        normals, albedo = _solid_material(layout.solids[owner], points)
+    return _Surface(owner, indices, view, points, normals, albedo)
+
+
+def _solid_material(solid: Solid, points: Floats) -> tuple[Floats, Floats]:
     rotation = solid.rotation.astype(np.float32)
     local = rotate(rotation.T, points - solid.centre.astype(np.float32)[:, None])
     normals = rotate(rotation, solid.shape.normals(local))
-    return _Surface(indices, view, points, normals, solid.pattern.sample(local, solid.radius))
+    return normals, solid.pattern.sample(local, solid.radius)
 
 
-def _plane_surface(
-    camera: Camera, plane: Plane, indices: NDArray[np.intp], rays: Floats, depth: Floats
-) -> _Surface:
-    view, distance = rays[:, indices], depth[indices]
-    points = camera.position.astype(np.float32)[:, None] + distance * view
+def _plane_material(
+    camera: Camera, plane: Plane, points: Floats, view: Floats, distance: Floats
+) -> tuple[Floats, Floats]:
     normal = plane.normal.astype(np.float32)
     across, down = dot(plane.across.astype(np.float32), points), dot(plane.down.astype(np.float32), points)
     # The long side of a sample's footprint, halved: full isotropic filtering smears grazing ground too much.
     slope = np.maximum(-dot(normal, view), np.float32(0.05))
     footprint = distance * np.float32(1 / (camera.focal * SAMPLES)) / np.sqrt(slope)
     albedo = plane.texture.sample(across, down, footprint)
-    return _Surface(indices, view, points, np.broadcast_to(normal[:, None], points.shape), albedo)
+    return np.broadcast_to(normal[:, None], points.shape), albedo
 
 
 def _sky_color(lighting: Lighting, direction: Floats) -> Floats:
@@ -197,7 +199,7 @@ def _light_directions(lighting: Lighting) -> Floats:
     return (spread / np.linalg.norm(spread, axis=0)).astype(np.float32)
 
 
-def _shadows(layout: Layout, surfaces: dict[int, _Surface], owner: NDArray[np.int16]) -> Floats:
+def _shadows(layout: Layout, surfaces: list[_Surface], owner: NDArray[np.int16]) -> Floats:
     """Share of the key light that reaches each sample, (rows * columns,)."""
     lighting = layout.lighting
     rows, columns = owner.shape
@@ -208,9 +210,8 @@ def _shadows(layout: Layout, surfaces: dict[int, _Surface], owner: NDArray[np.in
     frame = _light_frame(lighting).astype(np.float32)
     spread = math.tan(lighting.angular_radius)
     lit = np.ones(rows * columns, np.float32)
-    for index, surface in surfaces.items():
-        if surface.indices.size == 0:
-            continue
+    for surface in surfaces:
+        index = surface.owner
         points, indices = surface.points, surface.indices
         if index >= 0:
             facing = np.flatnonzero(dot(frame[2], surface.normals) > -spread)
