@@ -45,10 +45,12 @@ class ConvBNLayer(nn.Layer):
         return swish(x) if self.act else x
 
     def fused_kernel_bias(self) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """The convolution's kernel and bias with the BatchNorm's running statistics folded in."""
-        bn = self.bn
-        scale = bn.weight / (bn._variance + bn._epsilon).sqrt()
-        return self.conv.weight * scale.reshape([-1, 1, 1, 1]), bn.bias - bn._mean * scale
+        """The convolution's kernel and bias with the BatchNorm's running statistics folded in; float64, to be rounded once."""
+        weight, bias, mean, variance = (
+            t.astype("float64") for t in (self.bn.weight, self.bn.bias, self.bn._mean, self.bn._variance)
+        )
+        scale = weight / (variance + self.bn._epsilon).sqrt()
+        return self.conv.weight.astype("float64") * scale.reshape([-1, 1, 1, 1]), bias - mean * scale
 
 
 class RepVGGBlock(nn.Layer):
@@ -78,10 +80,10 @@ class RepVGGBlock(nn.Layer):
     def fuse(self) -> None:
         kernel, bias = self.conv1.fused_kernel_bias()
         kernel_1x1, bias_1x1 = self.conv2.fused_kernel_bias()
-        alpha = self.alpha if self.use_alpha else 1.0
+        alpha = self.alpha.astype("float64") if self.use_alpha else 1.0
         fused = nn.Conv2D(kernel.shape[1], kernel.shape[0], 3, padding=1)
-        fused.weight.set_value(kernel + alpha * F.pad(kernel_1x1, [1, 1, 1, 1]))
-        fused.bias.set_value(bias + alpha * bias_1x1)
+        fused.weight.set_value((kernel + alpha * F.pad(kernel_1x1, [1, 1, 1, 1])).astype("float32"))
+        fused.bias.set_value((bias + alpha * bias_1x1).astype("float32"))
         self.fused = fused
 
 
