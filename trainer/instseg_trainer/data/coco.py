@@ -65,7 +65,7 @@ class ImageRecord:
             )
         if bgr.shape[:2] != (self.height, self.width):
             raise DataError(
-                f"{self.path}: the image is {bgr.shape[1]}x{bgr.shape[0]} pixels (after its EXIF orientation), but "
+                f"{self.path}: the image is {bgr.shape[1]}x{bgr.shape[0]} pixels (EXIF orientation applied), but "
                 f"image id {self.image_id} says {self.width}x{self.height}: correct width and height there"
             )
         segments = tuple(
@@ -88,7 +88,7 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """Counts for a log. `instances_per_class` follows the class ids; what was left out is only in its own counts."""
+    """Counts for a log. `instances_per_class` follows the class ids; it has nothing that was left out."""
 
     images: int
     images_without_instances: int
@@ -101,8 +101,8 @@ class DatasetSummary:
         used = {label: count for label, count in self.instances_per_class.items() if count}
         classes = ", ".join(f"{label} {count}" for label, count in used.items())
         return (
-            f"{self.images} images ({self.images_without_instances} without instances), {self.instances} instances "
-            f"of {len(used)} of {len(self.instances_per_class)} classes: {classes}; left out: "
+            f"{self.images} images ({self.images_without_instances} without instances), "
+            f"{self.instances} instances of {len(used)} of {len(self.instances_per_class)} classes: {classes}; left out: "
             f"{self.crowds_left_out} crowds, {self.invalid_left_out} invalid"
         )
 
