@@ -60,8 +60,9 @@ class CocoMetrics:
 
     def __str__(self) -> str:
         return "\n".join(
-            f"{name}: AP {scores.ap:.4f}, AP50 {scores.ap50:.4f}, AP75 {scores.ap75:.4f}, small {scores.ap_small:.4f}, "
-            f"medium {scores.ap_medium:.4f}, large {scores.ap_large:.4f}, AR100 {scores.ar100:.4f}"
+            f"{name}: AP {scores.ap:.4f}, AP50 {scores.ap50:.4f}, AP75 {scores.ap75:.4f}, small "
+            f"{scores.ap_small:.4f}, medium {scores.ap_medium:.4f}, large {scores.ap_large:.4f}, AR100 "
+            f"{scores.ar100:.4f}"
             for name, scores in (("mask", self.mask), ("box", self.box))
         )
 
@@ -130,7 +131,7 @@ class CocoEvaluator:
         counts = (len(corners), len(values), len(categories), len(rles))
         if len(set(counts)) != 1:
             raise DataError(
-                f"image id {image_id}: {counts} boxes, scores, category ids and masks must be as many"
+                f"image id {image_id}: {counts} boxes, scores, category ids and masks differ in number"
             )
         if not (np.isfinite(corners).all() and np.isfinite(values).all()):
             raise DataError(f"image id {image_id}: boxes and scores must be finite numbers")
@@ -140,16 +141,19 @@ class CocoEvaluator:
                 raise DataError(f"image id {image_id}: category id {category_id} is not in {self._file.path}")
             if list(rle["size"]) != [image.height, image.width]:
                 raise DataError(
-                    f"image id {image_id}: mask size {list(rle['size'])}, expected [{image.height}, {image.width}]"
+                    f"image id {image_id}: a mask's size is {list(rle['size'])}, "
+                    f"expected [{image.height}, {image.width}]"
                 )
-            text = rle["counts"]
-            self._append(
-                image_id,
-                int(category_id),
-                float(score),
-                [*corner[:2].tolist(), *(corner[2:] - corner[:2]).tolist()],
-                [image.height, image.width],
-                text.decode("ascii") if isinstance(text, bytes) else text,
+            left, top, right, bottom = corner.tolist()
+            text = rle["counts"].decode("ascii") if isinstance(rle["counts"], bytes) else rle["counts"]
+            self._detections.append(
+                {
+                    "image_id": image_id,
+                    "category_id": int(category_id),
+                    "score": float(score),
+                    "bbox": [left, top, right - left, bottom - top],
+                    "segmentation": {"size": [image.height, image.width], "counts": text},
+                }
             )
         self._added.add(image_id)
 
@@ -176,19 +180,6 @@ class CocoEvaluator:
             temporary.unlink(missing_ok=True)
             raise DataError(f"{target}: cannot write the detections: {error.strerror}") from error
 
-    def _append(
-        self, image_id: int, category_id: int, score: float, box: list[float], size: list[int], counts: str
-    ) -> None:
-        self._detections.append(
-            {
-                "image_id": image_id,
-                "category_id": category_id,
-                "score": score,
-                "bbox": box,
-                "segmentation": {"size": size, "counts": counts},
-            }
-        )
-
     def _add_entry(self, entry: object, where: str) -> None:
         if not isinstance(entry, dict):
             raise DataError(f"{where}: a {type(entry).__name__}, expected an object")
@@ -212,8 +203,14 @@ class CocoEvaluator:
             box = coco_mask.toBbox({**segmentation, "counts": segmentation["counts"].encode()}).tolist()
         if not isinstance(box, list) or len(box) != 4 or not all(is_number(number) for number in box):
             raise DataError(f"{where}: bbox is {box!r}, expected [x, y, width, height]")
-        self._append(
-            image_id, category_id, float(score), box, [image.height, image.width], segmentation["counts"]
+        self._detections.append(
+            {
+                "image_id": image_id,
+                "category_id": category_id,
+                "score": score,
+                "bbox": box,
+                "segmentation": {"size": [image.height, image.width], "counts": segmentation["counts"]},
+            }
         )
         self._added.add(image_id)
 
