@@ -1,6 +1,7 @@
 """Data pipeline: COCO files -> samples -> augmentation -> batches of arrays. Needs no Paddle."""
 
-from instseg_trainer.data.coco import Category, CocoDataset, DatasetSummary, ImageRecord
+from instseg_trainer.data.coco import CocoDataset, DatasetSummary, ImageRecord
+from instseg_trainer.data.coco_file import Category
 from instseg_trainer.data.collate import Normalization
 from instseg_trainer.data.errors import DataError
 from instseg_trainer.data.loader import DataLoader

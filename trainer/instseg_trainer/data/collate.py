@@ -93,8 +93,8 @@ def collate(samples: Sequence[Sample], mask_stride: int) -> PreparedBatch:
     for sample in samples:
         if sample.size != (height, width):
             raise DataError(
-                f"{sample.path}: {sample.size[1]}x{sample.size[0]} pixels in a batch of {width}x{height}: end "
-                "the transforms with a Resize to one size"
+                f"{sample.path}: {sample.size[1]}x{sample.size[0]} pixels in a batch of {width}x{height}: "
+                "end the transforms with a Resize to one size"
             )
     if height % mask_stride or width % mask_stride:
         raise DataError(f"network input {width}x{height} is not a multiple of the mask stride {mask_stride}")

@@ -17,7 +17,7 @@ _MAXIMUM_CHARACTERS_PER_COUNT = 13
 
 @dataclass(frozen=True)
 class RunLength:
-    """A binary mask of `height` x `width` pixels; `counts` (r,) are the runs, zeros first, column by column."""
+    """A binary mask of `height` x `width` pixels as runs `counts` (r,), zeros first, column by column."""
 
     height: int
     width: int

@@ -45,7 +45,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples as arrays. n is the largest number of instances in the batch, maybe 0; padding rows are zero."""
+    """B samples as arrays. n is the largest number of instances of a sample, maybe 0; padding is zero."""
 
     images: NDArray[np.float32]  # (B, 3, H, W), normalised
     boxes: NDArray[np.float32]  # (B, n, 4) left, top, right, bottom in pixels of `images`
