@@ -11,10 +11,6 @@ class WeightsError(TrainerError):
     """A weights file that cannot be read or does not fit the model."""
 
 
-class DatasetError(TrainerError):
-    """A data set that cannot be read or contradicts itself."""
-
-
 class ConfigError(TrainerError):
     """A configuration key or value that is unknown or of the wrong type."""
 
