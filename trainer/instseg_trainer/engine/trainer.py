@@ -41,7 +41,7 @@ class TrainingResult:
 
 class Trainer:
     """Trains what `config` says and leaves in its output folder: `best_model/best_model.pdparams` (averaged weights), `checkpoints/`,
-    `config.yaml`, `labels.txt`, `train.log`, `metrics.jsonl` and `train_result.json`.
+    `config.yaml`, `categories.json`, `train.log`, `metrics.jsonl` and `train_result.json`.
 
     With `Train.resume_path` a training goes on from its newest checkpoint, on the same curve as if it had never stopped.
     """
@@ -93,7 +93,8 @@ class Trainer:
         checkpoint = load_checkpoint(self.output) if train.resume_path else None
         self.output.mkdir(parents=True, exist_ok=True)
         _write_text(self.output / "config.yaml", to_yaml(config))
-        _write_text(self.output / "labels.txt", "\n".join(self.train_set.labels) + "\n")
+        categories = [asdict(category) for category in self.train_set.categories]
+        _write_text(self.output / "categories.json", json.dumps(categories, ensure_ascii=False, indent=1) + "\n")
         with TrainingLog(self.output, resume_at=checkpoint.state.iteration if checkpoint else None) as log, self.loader:
             if checkpoint is None and train.pretrain_weight_path:
                 arrays = read_pdparams(train.pretrain_weight_path)

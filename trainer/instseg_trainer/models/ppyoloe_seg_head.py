@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import paddle
 from paddle import nn
 from paddle.nn import functional as F
@@ -73,19 +74,15 @@ class MaskPrototypes(nn.Layer):
         return self.conv3(self.conv2(self.upsample(self.conv1(feature))))
 
 
-def make_anchor_points(
-    shapes: Sequence[tuple[int, int]], strides: Sequence[int] = STRIDES
-) -> tuple[paddle.Tensor, paddle.Tensor]:
-    """Cell centres of each (height, width) in input pixels (L, 2), and the stride of each (L, 1)."""
+@paddle.jit.not_to_static
+def make_anchor_points(shapes: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Cell centres of each level's (height, width) in input pixels (L, 2), and the stride of each (L, 1), float32."""
     points, point_strides = [], []
-    for (height, width), stride in zip(shapes, strides, strict=True):
-        y, x = paddle.meshgrid(
-            (paddle.arange(height, dtype="float32") + 0.5) * stride,
-            (paddle.arange(width, dtype="float32") + 0.5) * stride,
-        )
-        points.append(paddle.stack([x, y], axis=-1).reshape([-1, 2]))
-        point_strides.append(paddle.full([height * width, 1], float(stride), dtype="float32"))
-    return paddle.concat(points), paddle.concat(point_strides)
+    for (height, width), stride in zip(shapes, STRIDES, strict=True):
+        y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+        points.append((np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5) * stride)
+        point_strides.append(np.full((height * width, 1), stride))
+    return np.concatenate(points).astype(np.float32), np.concatenate(point_strides).astype(np.float32)
 
 
 class PPYOLOESegHead(nn.Layer):
@@ -137,8 +134,8 @@ class PPYOLOESegHead(nn.Layer):
             paddle.concat(distances, axis=1),
             paddle.concat(coefficients, axis=1),
             prototypes,
-            anchor_points,
-            strides,
+            paddle.to_tensor(anchor_points),
+            paddle.to_tensor(strides),
         )
 
     def expected_distances(self, distance_logits: paddle.Tensor) -> paddle.Tensor:
