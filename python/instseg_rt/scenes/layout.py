@@ -35,10 +35,10 @@ from instseg_rt.scenes.textures import (
 
 MIN_OBJECTS, MAX_OBJECTS = 2, 9
 MIN_VISIBLE_SHARE = 0.35
-"""Every object shows at least this share of its silhouette (what is hidden or outside the picture counts against it)."""
+"""Every object shows at least this share of its silhouette; hidden and out of the picture both count as lost."""
 MIN_INSIDE_SHARE = 0.6
 """At least this share of every silhouette lies inside the picture."""
-MIN_AREA_SHARE = 0.0015
+MIN_AREA_SHARE = 0.004
 """Every object covers at least this share of the picture."""
 
 _ATTEMPTS_PER_OBJECT = 14
@@ -109,7 +109,10 @@ class Lens:
 
 @dataclass(frozen=True)
 class Layout:
-    """A whole scene, ready to be shaded. `owner` is (H, W) int8: the index of the solid at each pixel centre, or -1."""
+    """A whole scene, ready to be shaded.
+
+    `owner` is (H, W) int8: the index of the solid at each pixel centre, or -1.
+    """
 
     camera: Camera
     planes: tuple[Plane, ...]
@@ -148,8 +151,9 @@ def _random_camera(rng: np.random.Generator, height: int, width: int) -> Camera:
     )
     target = np.array([*rng.uniform(-0.5, 0.5, 2), rng.uniform(0.0, 0.8)])
     roll = math.radians(rng.normal(0, 3))
+    view = math.radians(rng.uniform(34, 58))
     return Camera.look_at(
-        target + distance * outward, target, roll, math.radians(rng.uniform(34, 58)), height, width
+        target + distance * outward, target, roll=roll, field_of_view=view, height=height, width=width
     )
 
 
@@ -232,7 +236,7 @@ def _random_solid(
     """An object on (or sometimes above) the ground under a random pixel; None where the draw does not fit."""
     class_id = int(rng.integers(len(CLASS_NAMES)))
     short_side = min(camera.height, camera.width)
-    size = short_side * math.exp(rng.uniform(math.log(0.045), math.log(0.23)))
+    size = short_side * math.exp(rng.uniform(math.log(0.075), math.log(0.26)))
     x, y = rng.uniform(0.0, camera.width), rng.uniform(0.0, camera.height)
     upright, floating = rng.random() < 0.45, rng.random() < 0.12
     lift = rng.uniform(0.1, 1.4)
@@ -281,7 +285,7 @@ class _Visibility:
         self.owner = np.full((camera.height, camera.width), -1, np.int8)
 
     def add(self, solid: Solid) -> bool:
-        """Take the solid in if it and all before it stay visible enough; otherwise leave everything as it was."""
+        """Take the solid in if it and all before it stay visible enough; else leave everything as it was."""
         camera = self._camera
         rectangle = camera.bounds(solid.centre, solid.radius)
         if rectangle is None:

@@ -1,7 +1,7 @@
 """Turn a layout into a picture: ray casting, soft shadows, ambient occlusion, reflections, a sensor.
 
-Shading runs on SAMPLES x SAMPLES rays per pixel. Masks do not: a mask holds the pixels whose centre ray meets the object
-first, whatever share of the pixel the object covers.
+Shading runs on SAMPLES x SAMPLES rays per pixel. Masks do not: a mask holds the pixels whose centre ray meets the
+object first, whatever share of the pixel the object covers.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from instseg_rt.scenes.camera import Camera, clip_rectangle
 from instseg_rt.scenes.layout import Layout, Lighting, Plane, Solid, draw_layout
 from instseg_rt.scenes.shapes import Floats, Torus, dot, rotate
+
+SCENE_VERSION = 1
+"""Changes whenever the same seed gives other bytes."""
 
 SAMPLES = 2
 MIN_SIDE, MAX_SIDE = 64, 2048
@@ -44,8 +47,8 @@ class Scene:
 def render_scene(seed: int, height: int = 320, width: int = 320) -> Scene:
     """The scene of a seed (a non-negative integer).
 
-    The same seed and size give the same bytes with the same numpy and OpenCV on the same kind of CPU. Each side is
-    64..2048 pixels (ValueError otherwise). Another size is another scene, not the same one scaled.
+    The same seed and size give the same bytes with the same numpy and OpenCV on the same kind of CPU. Each side
+    is `MIN_SIDE`..`MAX_SIDE` pixels (ValueError otherwise). Another size is another scene, not this one scaled.
     """
     for name, side in (("height", height), ("width", width)):
         if not MIN_SIDE <= side <= MAX_SIDE:
@@ -109,17 +112,18 @@ def shade(layout: Layout, rng: np.random.Generator) -> NDArray[np.uint8]:
                 layout.lighting,
                 surface,
                 lit,
-                (solid.specular, solid.shininess, solid.reflection),
-                bounce,
+                gloss=(solid.specular, solid.shininess, solid.reflection),
+                bounce=bounce,
             )
         elif layout.planes[~index].gloss > 0:
-            _add_gloss(color, layout.lighting, surface, lit, (layout.planes[~index].gloss, 40.0, 0.0), bounce)
+            sheen = (layout.planes[~index].gloss, 40.0, 0.0)
+            _add_gloss(color, layout.lighting, surface, lit, gloss=sheen, bounce=bounce)
         radiance[:, surface.indices] = color
     return _develop(radiance.reshape(3, rows, columns), layout, rng)
 
 
 def _first_hits(layout: Layout, rays: Floats) -> tuple[NDArray[np.int16], Floats]:
-    """Index of the first surface along each ray (solid i, ~i for plane i, _SKY for none) and the distance to it."""
+    """The first surface along each ray (solid i, ~i for plane i, _SKY for none) and the distance to it."""
     camera = layout.camera
     origin = camera.position.astype(np.float32)[:, None]
     rows, columns = rays.shape[1:]
@@ -203,7 +207,7 @@ def _shadows(layout: Layout, surfaces: list[_Surface], owner: NDArray[np.int16])
     """Share of the key light that reaches each sample, (rows * columns,)."""
     lighting = layout.lighting
     rows, columns = owner.shape
-    # Neighbouring rays use different points of the light; the stride-7 order keeps directions of a row far apart.
+    # Neighbouring rays use different points of the light; stride 7 keeps the directions of a row far apart.
     cell = (np.arange(_SHADOW_CELL**2) * 7 % _SHADOW_CELL**2).reshape(_SHADOW_CELL, _SHADOW_CELL)
     pattern = np.tile(cell, (-(-rows // _SHADOW_CELL), -(-columns // _SHADOW_CELL)))[:rows, :columns].ravel()
     directions = _light_directions(lighting)
@@ -233,7 +237,7 @@ def _shadows(layout: Layout, surfaces: list[_Surface], owner: NDArray[np.int16])
 
 
 def _near_shadow(points: Floats, centre: Floats, radius: np.float32, spread: float) -> NDArray[np.intp]:
-    """Which points a sphere may shade; everything in the light's frame, whose third axis points to the light."""
+    """Which points a sphere may shade; all in the light's frame, whose third axis points to the light."""
     low = points[2].min(initial=centre[2])
     reach = radius + np.float32(spread) * (centre[2] - low)
     near = np.flatnonzero(np.abs(points[0] - centre[0]) < reach)
@@ -280,7 +284,7 @@ def _incoming(lighting: Lighting, surface: _Surface, lit: Floats, bounce: Floats
 
 
 def _plane_occlusion(layout: Layout, plane: Plane) -> Floats:
-    """Occlusion of a plane at every sample of the picture, (rows * columns,): smooth, so computed at half resolution."""
+    """Occlusion of a plane at every sample of the picture, (rows * columns,); smooth, so computed coarsely."""
     camera = layout.camera
     rays = camera.rays((0, 0, camera.width, camera.height))[:, ::2, ::2]
     directions = rays.reshape(3, -1)
@@ -290,11 +294,12 @@ def _plane_occlusion(layout: Layout, plane: Plane) -> Floats:
     points = camera.position.astype(np.float32)[:, None] + distance * directions
     normals = np.broadcast_to(normal[:, None], points.shape)
     coarse = _occlusion(layout.solids, points, normals, -1).reshape(rays.shape[1:])
-    return cv2.resize(coarse, (camera.width * SAMPLES, camera.height * SAMPLES)).ravel()
+    size = (camera.width * SAMPLES, camera.height * SAMPLES)
+    return np.asarray(cv2.resize(coarse, size), np.float32).ravel()
 
 
 def _occlusion(solids: tuple[Solid, ...], points: Floats, normals: Floats, index: int) -> Floats:
-    """How open the surroundings are, (N,) in (0, 1]: each other solid hides the sky as its inner sphere would."""
+    """How open the surroundings are, (N,) in (0, 1]; each other solid hides the sky as a smaller sphere would."""
     out = np.ones(points.shape[1], np.float32)
     for other, solid in enumerate(solids):
         if other == index:
@@ -318,10 +323,14 @@ def _add_gloss(
     lighting: Lighting,
     surface: _Surface,
     lit: Floats,
+    *,
     gloss: tuple[float, float, float],
     bounce: Floats,
 ) -> None:
-    """Highlight and mirrored surroundings, added in place. `gloss`: specular strength, exponent, mirror strength."""
+    """Highlight and mirrored surroundings, added in place.
+
+    `gloss` is specular strength, exponent, mirror strength.
+    """
     specular, shininess, reflection = gloss
     if specular == 0 and reflection == 0:
         return

@@ -59,7 +59,7 @@ def value_noise(
     return out / np.float32(total)
 
 
-# --- painted textures -------------------------------------------------------------------------------------------
+# --- painted textures ---
 
 
 def _blend(low: tuple, high: tuple, amount: Floats) -> Floats:
@@ -170,13 +170,13 @@ def _paint_clutter(rng: np.random.Generator, picture: Picture, amount: int) -> N
 
 @dataclass(frozen=True)
 class PaintedTexture:
-    """A mirrored, repeating picture with smaller copies for far surfaces; `period` world units per repetition."""
+    """A mirrored, repeating picture with smaller copies for far surfaces; `period` is its size in the world."""
 
     levels: tuple[Picture, ...]
     period: float
 
     def sample(self, u: Floats, v: Floats, footprint: Floats) -> Floats:
-        """Linear RGB (3, N) at plane coordinates (N,); `footprint` is the world length that one sample covers."""
+        """Linear RGB (3, N) at plane coordinates (N,); `footprint` is the world length a sample covers."""
         texel = self.period / TEXTURE_SIZE
         level = np.log2(np.maximum(footprint * np.float32(1 / texel), 1)) + np.float32(0.3)
         level = np.minimum(level.astype(np.int8), len(self.levels) - 1)
@@ -207,8 +207,12 @@ def _as_raster(values: Floats) -> Floats:
     return padded.reshape(-1, 1024)
 
 
+def _resized(picture: Picture, side: int, interpolation: int) -> Picture:
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=interpolation), np.uint8)
+
+
 def paint_texture(rng: np.random.Generator, period: float, clutter: int) -> PaintedTexture:
-    """A random surface: mottled, tiled, planks or striped, worn a little, with `clutter` flat distractors on it."""
+    """A random surface: mottled, tiled, planks or striped, a little worn, with `clutter` flat shapes on it."""
     base = random_srgb(rng, (0.0, 0.55), (0.2, 0.95))
     painter = _PAINTERS[int(rng.integers(len(_PAINTERS)))]
     # Grain is generated at half size: it is magnified on the near ground anyway, and costs a quarter.
@@ -216,16 +220,15 @@ def paint_texture(rng: np.random.Generator, period: float, clutter: int) -> Pain
     wear = value_noise(rng, TEXTURE_SIZE // 2, 4, 6)
     half = half * (1 + rng.uniform(0.05, 0.5) * (wear - 0.5))[..., None]
     bytes_half = np.clip(half * 255, 0, 255).astype(np.uint8)
-    picture = cv2.resize(bytes_half, (TEXTURE_SIZE, TEXTURE_SIZE), interpolation=cv2.INTER_LINEAR)
+    picture = _resized(bytes_half, TEXTURE_SIZE, cv2.INTER_LINEAR)
     _paint_clutter(rng, picture, clutter)
     levels = [picture]
     for _ in range(_MIP_LEVELS - 1):
-        side = levels[-1].shape[0] // 2
-        levels.append(cv2.resize(levels[-1], (side, side), interpolation=cv2.INTER_AREA))
+        levels.append(_resized(levels[-1], levels[-1].shape[0] // 2, cv2.INTER_AREA))
     return PaintedTexture(tuple(levels), period)
 
 
-# --- solid patterns ---------------------------------------------------------------------------------------------
+# --- solid patterns ---
 
 PATTERNS = ("plain", "checker", "stripes", "marble", "spots", "mottled")
 
@@ -268,13 +271,9 @@ class Pattern:
         slices = ((where[0] + 0.61 * where[2], where[1] - 0.47 * where[2]), (where[2], where[0] - where[1]))
         total = np.zeros(where.shape[1], np.float32)
         for across, down in slices:
-            maps = [
-                _as_raster((np.abs(c % 8 - 4) * np.float32(_NOISE_SIZE / 4.2)).astype(np.float32))
-                for c in (across, down)
-            ]
-            total += cv2.remap(self.noise, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()[
-                : total.size
-            ]
+            x, y = (_as_raster(np.abs(c % 8 - 4) * np.float32((_NOISE_SIZE - 1) / 4)) for c in (across, down))
+            grain = cv2.remap(self.noise, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            total += grain.ravel()[: total.size]
         return total / 2
 
 
