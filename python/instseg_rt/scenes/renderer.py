@@ -221,14 +221,15 @@ def _shadows(layout: Layout, surfaces: list[_Surface], owner: NDArray[np.int16])
             facing = np.flatnonzero(dot(frame[2], surface.normals) > -spread)
             points = points[:, facing] + _SURFACE_OFFSET * surface.normals[:, facing]
             indices = indices[facing]
+        if indices.size == 0:
+            continue
         in_light = rotate(frame, points)
+        low, high = in_light.min(axis=1), in_light.max(axis=1)
         for other, solid in enumerate(layout.solids):
             # A convex solid shades itself only where it faces away, which the cosine term already says.
             if other == index and not isinstance(solid.shape, Torus):
                 continue
-            near = _near_shadow(
-                in_light, frame @ solid.centre.astype(np.float32), np.float32(solid.radius), spread
-            )
+            near = _near_shadow(in_light, low, high, frame @ solid.centre, solid.radius, spread)
             if near.size == 0:
                 continue
             blocked = np.isfinite(solid.enter(points[:, near], directions[:, pattern[indices[near]]]))
@@ -236,15 +237,19 @@ def _shadows(layout: Layout, surfaces: list[_Surface], owner: NDArray[np.int16])
     return _smooth_within(lit.reshape(rows, columns), owner, len(layout.planes), len(layout.solids)).ravel()
 
 
-def _near_shadow(points: Floats, centre: Floats, radius: np.float32, spread: float) -> NDArray[np.intp]:
-    """Which points a sphere may shade; all in the light's frame, whose third axis points to the light."""
-    low = points[2].min(initial=centre[2])
-    reach = radius + np.float32(spread) * (centre[2] - low)
-    near = np.flatnonzero(np.abs(points[0] - centre[0]) < reach)
-    across, along = points[1, near] - centre[1], points[2, near] - centre[2]
-    reach_here = radius + np.float32(spread) * np.maximum(-along, 0)
-    square = (points[0, near] - centre[0]) ** 2 + across * across
-    return near[(along < radius) & (square < reach_here * reach_here)]
+def _near_shadow(
+    points: Floats, low: Floats, high: Floats, centre: Floats, radius: float, spread: float
+) -> NDArray[np.intp]:
+    """Which points a sphere may shade, given their limits; in the light's frame, its third axis to the light."""
+    x, y, z = centre.tolist()
+    reach = radius + spread * max(0.0, z - float(low[2]))
+    if x - reach > high[0] or x + reach < low[0] or y - reach > high[1] or y + reach < low[1] or z + radius < low[2]:
+        return np.empty(0, np.intp)
+    near = np.flatnonzero(np.abs(points[0] - x) < reach)
+    along = z - points[2, near]
+    reach_here = radius + spread * np.maximum(along, 0)
+    square = (points[0, near] - x) ** 2 + (points[1, near] - y) ** 2
+    return near[(along > -radius) & (square < reach_here * reach_here)]
 
 
 def _smooth_within(values: Floats, owner: NDArray[np.int16], planes: int, solids: int) -> Floats:
@@ -353,10 +358,11 @@ def _develop(radiance: Floats, layout: Layout, rng: np.random.Generator) -> NDAr
     """Linear samples (3, rows, columns) to an 8-bit sRGB-like picture."""
     height, width, lens = layout.camera.height, layout.camera.width, layout.lens
     # Highlights are compressed before averaging, else their edges stay jagged.
-    exposed = np.minimum(radiance * np.float32(lens.exposure), 4)
-    exposed = exposed * (1 + exposed * np.float32(1 / 6.25)) / (1 + exposed)
-    exposed *= np.float32(1.55)
-    channels = [cv2.resize(channel, (width, height), interpolation=cv2.INTER_AREA) for channel in exposed]
+    channels = []
+    for channel in radiance:
+        exposed = np.minimum(channel * np.float32(lens.exposure), 4)
+        exposed *= (1 + exposed * np.float32(1 / 6.25)) / (1 + exposed) * np.float32(1.55)
+        channels.append(cv2.resize(exposed, (width, height), interpolation=cv2.INTER_AREA))
     picture = cv2.merge(channels)
     if lens.blur > 0:
         picture = cv2.GaussianBlur(picture, (0, 0), lens.blur)
