@@ -49,8 +49,8 @@ class Camera:
     def rays(self, rectangle: _Rectangle, samples: int = 1) -> Floats:
         """Unit directions (3, rows, columns) through the pixels of (left, top, right, bottom), half-open.
 
-        `samples` splits each pixel into samples x samples cells with one ray through each centre; the rectangle
-        is then counted in cells. It may reach outside the picture.
+        `samples` splits each pixel into samples x samples cells with one ray through each centre; the
+        rectangle is then counted in cells. It may reach outside the picture.
         """
         left, top, right, bottom = rectangle
         focal = self.focal * samples
@@ -64,7 +64,7 @@ class Camera:
         return out
 
     def bounds(self, centre: NDArray[np.float64], radius: float, samples: int = 1) -> _Rectangle | None:
-        """The cells (left, top, right, bottom) a sphere can touch, not clipped; None if it is not all ahead."""
+        """The cells (left, top, right, bottom) a sphere can touch, not clipped; None if any is behind."""
         across, down, forward = (self.axes @ (centre - self.position)).tolist()
         if forward <= radius * 1.05:
             return None

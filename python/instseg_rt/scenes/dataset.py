@@ -70,7 +70,8 @@ class DatasetSettings:
             raise SceneDatasetError(f"val_fraction is {self.val_fraction}, expected 0 <= val_fraction < 1")
         if self.count("train") < 1:
             raise SceneDatasetError(
-                f"{self.images} image(s) with val_fraction {self.val_fraction} leave none to train on; make more images"
+                f"{self.images} image(s) with val_fraction {self.val_fraction} leave none to train on;"
+                " make more images"
             )
 
     def count(self, split: str) -> int:
@@ -82,9 +83,9 @@ class DatasetSettings:
 def scene_seed(seed: int, split: str, index: int) -> int:
     """The `render_scene` seed of image `index` of a split.
 
-    Every (seed, split, index) has its own: bits 0-31 hold the index, bit 32 the split, the data set's seed lies above.
-    So train and val never share a scene, a set made with another seed is unseen, and a larger set of the same seed
-    begins with the same images.
+    Every (seed, split, index) has its own: bits 0-31 hold the index, bit 32 the split, and the data set's seed
+    lies above. So train and val never share a scene, a set made with another seed is unseen, and a larger set
+    of the same seed begins with the same images.
     """
     return (seed * len(SPLITS) + SPLITS.index(split)) << 32 | index
 
@@ -105,11 +106,11 @@ def make_dataset(
     val_fraction: float = DEFAULT_VAL_FRACTION,
     workers: int | None = None,
 ) -> Path:
-    """Render `images` scenes of height x width pixels into the folder `out`, train and val together; returns `out`.
+    """Render `images` scenes, train and val together, into the folder `out`; returns the folder.
 
-    An interrupted call is continued by the same call; on a complete set it changes nothing. `workers` processes
-    render (default: one per CPU this process may use). Raises SceneDatasetError for bad arguments and for a folder
-    that holds something else, OSError where writing fails.
+    An interrupted call is continued by the same call; on a complete set it changes nothing. `workers` counts
+    processes (default: one per CPU this process may use). Raises SceneDatasetError for bad arguments and for a
+    folder that holds something else, OSError where writing fails.
     """
     settings = DatasetSettings(images, seed, height, width, val_fraction)
     workers = _usable_cpus() if workers is None else workers
@@ -146,7 +147,8 @@ def _claim(folder: Path, settings: DatasetSettings) -> None:
     if not marker.is_file():
         if any(folder.iterdir()):
             raise SceneDatasetError(
-                f"{folder} is not empty and has no {_SETTINGS_FILE}: not a data set of scenes; give a new folder"
+                f"{folder} is not empty and has no {_SETTINGS_FILE}, so it is not a data set of scenes;"
+                " give a new folder"
             )
         _write_json(marker, asdict(settings))
         return
@@ -163,7 +165,8 @@ def _claim(folder: Path, settings: DatasetSettings) -> None:
     ]
     if differences:
         raise SceneDatasetError(
-            f"{folder} was begun with other settings ({'; '.join(differences)}); give a new folder or the same settings"
+            f"{folder} was begun with other settings ({'; '.join(differences)});"
+            " give a new folder or the same settings"
         )
 
 

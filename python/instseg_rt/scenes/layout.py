@@ -35,7 +35,7 @@ from instseg_rt.scenes.textures import (
 
 MIN_OBJECTS, MAX_OBJECTS = 2, 9
 MIN_VISIBLE_SHARE = 0.35
-"""Every object shows at least this share of its silhouette; hidden and out of the picture both count as lost."""
+"""Every object shows at least this share of its silhouette; what is hidden or outside counts as lost."""
 MIN_INSIDE_SHARE = 0.6
 """At least this share of every silhouette lies inside the picture."""
 MIN_AREA_SHARE = 0.004

@@ -1,7 +1,7 @@
 """Turn a layout into a picture: ray casting, soft shadows, ambient occlusion, reflections, a sensor.
 
-Shading runs on SAMPLES x SAMPLES rays per pixel. Masks do not: a mask holds the pixels whose centre ray meets the
-object first, whatever share of the pixel the object covers.
+Shading runs on SAMPLES x SAMPLES rays per pixel. Masks do not: a mask holds the pixels whose centre ray meets
+the object first, whatever share of the pixel the object covers.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ class Scene:
 def render_scene(seed: int, height: int = 320, width: int = 320) -> Scene:
     """The scene of a seed (a non-negative integer).
 
-    The same seed and size give the same bytes with the same numpy and OpenCV on the same kind of CPU. Each side
-    is `MIN_SIDE`..`MAX_SIDE` pixels (ValueError otherwise). Another size is another scene, not this one scaled.
+    The same seed and size give the same bytes with the same numpy and OpenCV on the same kind of CPU. Each
+    side is `MIN_SIDE`..`MAX_SIDE` pixels (ValueError otherwise). Another size is another scene, not this one
+    scaled. Very flat pictures may have no room for two objects: RuntimeError.
     """
     for name, side in (("height", height), ("width", width)):
         if not MIN_SIDE <= side <= MAX_SIDE:
@@ -65,7 +66,7 @@ def render_scene(seed: int, height: int = 320, width: int = 320) -> Scene:
 
 @dataclass
 class _Surface:
-    """Visible points of one solid (owner i) or plane (owner ~i): indices into the raster, and geometry, (3, N)."""
+    """Visible points of solid i (owner i) or plane i (owner ~i): raster indices (N,), geometry (3, N)."""
 
     owner: int
     indices: NDArray[np.intp]
@@ -243,7 +244,13 @@ def _near_shadow(
     """Which points a sphere may shade, given their limits; in the light's frame, its third axis to the light."""
     x, y, z = centre.tolist()
     reach = radius + spread * max(0.0, z - float(low[2]))
-    if x - reach > high[0] or x + reach < low[0] or y - reach > high[1] or y + reach < low[1] or z + radius < low[2]:
+    if (
+        x - reach > high[0]
+        or x + reach < low[0]
+        or y - reach > high[1]
+        or y + reach < low[1]
+        or z + radius < low[2]
+    ):
         return np.empty(0, np.intp)
     near = np.flatnonzero(np.abs(points[0] - x) < reach)
     along = z - points[2, near]
@@ -289,7 +296,7 @@ def _incoming(lighting: Lighting, surface: _Surface, lit: Floats, bounce: Floats
 
 
 def _plane_occlusion(layout: Layout, plane: Plane) -> Floats:
-    """Occlusion of a plane at every sample of the picture, (rows * columns,); smooth, so computed coarsely."""
+    """Openness of a plane at every sample of the picture, (rows * columns,); smooth, so made coarsely."""
     camera = layout.camera
     rays = camera.rays((0, 0, camera.width, camera.height))[:, ::2, ::2]
     directions = rays.reshape(3, -1)
@@ -304,7 +311,7 @@ def _plane_occlusion(layout: Layout, plane: Plane) -> Floats:
 
 
 def _occlusion(solids: tuple[Solid, ...], points: Floats, normals: Floats, index: int) -> Floats:
-    """How open the surroundings are, (N,) in (0, 1]; each other solid hides the sky as a smaller sphere would."""
+    """How open the surroundings are, (N,) in (0, 1]; each other solid hides sky like a smaller sphere."""
     out = np.ones(points.shape[1], np.float32)
     for other, solid in enumerate(solids):
         if other == index:

@@ -1,4 +1,4 @@
-"""COCO run-length encoding of masks: column-major runs, starting with zeros, packed into printable characters."""
+"""COCO run-length encoding of masks: column-major runs, zeros first, packed into printable characters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def encode_mask(mask: NDArray[np.bool_]) -> Rle:
 def _pack(runs: NDArray[np.int64]) -> str:
     """Each run from the fourth on as the difference to the run two before it, in groups of 5 bits, low first.
 
-    A group's sixth bit says that more follow; a value ends when the rest is only its sign. 48 makes it printable.
+    A group's sixth bit says that more follow; a value ends when the rest is only its sign. Adding 48 makes it
+    printable.
     """
     value = runs.astype(np.int64)
     value[3:] -= runs[1:-2]

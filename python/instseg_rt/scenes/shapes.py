@@ -1,7 +1,8 @@
 """The five solids of a scene: where a ray enters them, their normals, and how low they reach.
 
-Every shape lives in its own local frame, whose origin is the centre of its bounding sphere. Ray sets are arrays
-(3, N) float32 with unit directions; an origin may also be (3, 1), one for all rays. Lengths are world units.
+Every shape lives in its own local frame, whose origin is the centre of its bounding sphere. Ray sets are
+arrays (3, N) float32 with unit directions; an origin may also be (3, 1), one for all rays. Lengths are world
+units.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def rotate(matrix: NDArray, vectors: Floats) -> Floats:
 
 
 def _toward_centre(origin: Floats, direction: Floats) -> tuple[Floats, Floats]:
-    """Move origins to the rays' points nearest the local origin: keeps float32 quadratics well conditioned."""
+    """Move origins to the rays' points nearest the local origin: keeps float32 quadratics accurate."""
     shift = -dot(origin, direction)
     return origin + shift * direction, shift
 
@@ -262,7 +263,7 @@ class Torus:
         near, far = _cylinder_interval(origin, direction, self.bounding_radius, self.tube)
         near = np.maximum(near, -shift)
         result = np.full(near.shape, np.inf, np.float32)
-        # Along a ray, the square of the distance to the axis is a quadratic in t and z is linear: no vectors needed.
+        # Along a ray the squared distance to the axis is quadratic in t, and z linear: no vectors needed.
         active = np.flatnonzero(near < far)
         x, y, z = origin[:, active]
         step_x, step_y, step_z = direction[:, active]

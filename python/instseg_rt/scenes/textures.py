@@ -173,7 +173,7 @@ def _paint_clutter(rng: np.random.Generator, picture: Picture, amount: int) -> N
 
 @dataclass(frozen=True)
 class PaintedTexture:
-    """A mirrored, repeating picture with smaller copies for far surfaces; `period` is its size in the world."""
+    """A mirrored, repeating picture with smaller copies for far surfaces; `period` is its world size."""
 
     levels: tuple[Picture, ...]
     period: float
@@ -221,7 +221,7 @@ def _resized(picture: Picture, side: int, interpolation: int) -> Picture:
 
 
 def paint_texture(rng: np.random.Generator, period: float, clutter: int) -> PaintedTexture:
-    """A random surface: mottled, tiled, planks or striped, a little worn, with `clutter` flat shapes on it."""
+    """A random surface: mottled, tiled, planks or striped, a little worn, with `clutter` flat shapes."""
     base = random_srgb(rng, (0.0, 0.55), (0.2, 0.95))
     painter = _PAINTERS[int(rng.integers(len(_PAINTERS)))]
     # Grain is generated at half size: it is magnified on the near ground anyway, and costs a quarter.
