@@ -83,9 +83,9 @@ class DatasetSettings:
 def scene_seed(seed: int, split: str, index: int) -> int:
     """The `render_scene` seed of image `index` of a split.
 
-    Every (seed, split, index) has its own: bits 0-31 hold the index, bit 32 the split, and the data set's seed
-    lies above. So train and val never share a scene, a set made with another seed is unseen, and a larger set
-    of the same seed begins with the same images.
+    Every (seed, split, index) has its own: bits 0-31 hold the index, bit 32 the split, and the set's seed lies
+    above. So train and val never share a scene, a set made with another seed is unseen, and a larger set of
+    the same seed begins with the same images.
     """
     return (seed * len(SPLITS) + SPLITS.index(split)) << 32 | index
 
@@ -109,8 +109,8 @@ def make_dataset(
     """Render `images` scenes, train and val together, into the folder `out`; returns the folder.
 
     An interrupted call is continued by the same call; on a complete set it changes nothing. `workers` counts
-    processes (default: one per CPU this process may use). Raises SceneDatasetError for bad arguments and for a
-    folder that holds something else, OSError where writing fails.
+    processes (default: one per CPU this process may use). Raises SceneDatasetError for bad arguments and for
+    a folder that holds something else, OSError where writing fails.
     """
     settings = DatasetSettings(images, seed, height, width, val_fraction)
     workers = _usable_cpus() if workers is None else workers

@@ -21,7 +21,7 @@ SCENE_VERSION = 1
 """Changes whenever the same seed gives other bytes."""
 
 SAMPLES = 2
-MIN_SIDE, MAX_SIDE = 64, 2048
+MIN_SIDE, MAX_SIDE = 64, 1600
 _SHADOW_CELL = 5  # soft shadows: one of 5 x 5 light directions per ray, averaged over a 5 x 5 neighbourhood
 _SURFACE_OFFSET = np.float32(2e-3)
 _SKY = -128
@@ -49,7 +49,7 @@ def render_scene(seed: int, height: int = 320, width: int = 320) -> Scene:
 
     The same seed and size give the same bytes with the same numpy and OpenCV on the same kind of CPU. Each
     side is `MIN_SIDE`..`MAX_SIDE` pixels (ValueError otherwise). Another size is another scene, not this one
-    scaled. Very flat pictures may have no room for two objects: RuntimeError.
+    scaled.
     """
     for name, side in (("height", height), ("width", width)):
         if not MIN_SIDE <= side <= MAX_SIDE:
@@ -230,7 +230,7 @@ def _shadows(layout: Layout, surfaces: list[_Surface], owner: NDArray[np.int16])
             # A convex solid shades itself only where it faces away, which the cosine term already says.
             if other == index and not isinstance(solid.shape, Torus):
                 continue
-            near = _near_shadow(in_light, low, high, frame @ solid.centre, solid.radius, spread)
+            near = _near_shadow(in_light, (low, high), frame @ solid.centre, solid.radius, spread)
             if near.size == 0:
                 continue
             blocked = np.isfinite(solid.enter(points[:, near], directions[:, pattern[indices[near]]]))
@@ -239,10 +239,14 @@ def _shadows(layout: Layout, surfaces: list[_Surface], owner: NDArray[np.int16])
 
 
 def _near_shadow(
-    points: Floats, low: Floats, high: Floats, centre: Floats, radius: float, spread: float
+    points: Floats, limits: tuple[Floats, Floats], centre: Floats, radius: float, spread: float
 ) -> NDArray[np.intp]:
-    """Which points a sphere may shade, given their limits; in the light's frame, its third axis to the light."""
+    """Which points a sphere may shade; all in the light's frame, whose third axis points to the light.
+
+    `limits` are the points' smallest and largest coordinates.
+    """
     x, y, z = centre.tolist()
+    low, high = limits
     reach = radius + spread * max(0.0, z - float(low[2]))
     if (
         x - reach > high[0]
