@@ -13,6 +13,7 @@ import json
 import math
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -83,7 +84,7 @@ class DatasetSettings:
 def scene_seed(seed: int, split: str, index: int) -> int:
     """The `render_scene` seed of image `index` of a split.
 
-    Every (seed, split, index) has its own: bits 0-31 hold the index, bit 32 the split, and the set's seed lies
+    Every (seed, split, index) has its own: bits 0-31 hold the index, bit 32 the split; the set's seed lies
     above. So train and val never share a scene, a set made with another seed is unseen, and a larger set of
     the same seed begins with the same images.
     """
@@ -195,9 +196,7 @@ def _render_all(
             advance()
         return
     # Spawned, not forked: OpenCV's threads do not survive a fork.
-    executor = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-    )
+    executor = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
     try:
         for _ in executor.map(render, tasks, chunksize=4):
             advance()
@@ -207,6 +206,12 @@ def _render_all(
         ) from None
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """One thread per process; Ctrl-C is the parent's to handle, else every worker prints a traceback."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _render_one(folder: Path, height: int, width: int, task: _Task) -> None:
