@@ -17,8 +17,8 @@ _Rectangle = tuple[int, int, int, int]
 class Camera:
     """Where the picture is taken from.
 
-    `axes` has the rows right, down, forward (unit, world frame); `focal` is in pixels of the (height, width) picture;
-    the principal point is the picture's centre. Pixel centres are at +0.5.
+    `axes` has the rows right, down, forward (unit, world frame); `focal` is in pixels of the (height, width)
+    picture; the principal point is the picture's centre. Pixel centres are at +0.5.
     """
 
     position: NDArray[np.float64]
@@ -31,6 +31,7 @@ class Camera:
     def look_at(
         position: NDArray[np.float64],
         target: NDArray[np.float64],
+        *,
         roll: float,
         field_of_view: float,
         height: int,
@@ -48,8 +49,8 @@ class Camera:
     def rays(self, rectangle: _Rectangle, samples: int = 1) -> Floats:
         """Unit directions (3, rows, columns) through the pixels of (left, top, right, bottom), half-open.
 
-        `samples` splits each pixel into samples x samples cells with one ray through each centre; the rectangle is then
-        counted in cells. It may reach outside the picture.
+        `samples` splits each pixel into samples x samples cells with one ray through each centre; the
+        rectangle is then counted in cells. It may reach outside the picture.
         """
         left, top, right, bottom = rectangle
         focal = self.focal * samples
@@ -63,7 +64,7 @@ class Camera:
         return out
 
     def bounds(self, centre: NDArray[np.float64], radius: float, samples: int = 1) -> _Rectangle | None:
-        """The cells (left, top, right, bottom) a sphere can touch, not clipped; None unless it is wholly ahead."""
+        """The cells (left, top, right, bottom) a sphere can touch, not clipped; None if any is behind."""
         across, down, forward = (self.axes @ (centre - self.position)).tolist()
         if forward <= radius * 1.05:
             return None
@@ -79,11 +80,6 @@ class Camera:
             math.ceil(right * samples),
             math.ceil(bottom * samples),
         )
-
-    def project(self, point: NDArray[np.float64]) -> tuple[float, float]:
-        """Picture coordinates (x, y) of a world point ahead of the camera."""
-        across, down, forward = (self.axes @ (point - self.position)).tolist()
-        return self.width / 2 + self.focal * across / forward, self.height / 2 + self.focal * down / forward
 
 
 def clip_rectangle(rectangle: _Rectangle, height: int, width: int) -> _Rectangle:

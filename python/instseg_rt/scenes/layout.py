@@ -35,7 +35,7 @@ from instseg_rt.scenes.textures import (
 
 MIN_OBJECTS, MAX_OBJECTS = 2, 9
 MIN_VISIBLE_SHARE = 0.35
-"""Every object shows at least this share of its silhouette (what is hidden or outside the picture counts against it)."""
+"""Every object shows at least this share of its silhouette; what is hidden or outside counts as lost."""
 MIN_INSIDE_SHARE = 0.6
 """At least this share of every silhouette lies inside the picture."""
 MIN_AREA_SHARE = 0.004
@@ -109,7 +109,10 @@ class Lens:
 
 @dataclass(frozen=True)
 class Layout:
-    """A whole scene, ready to be shaded. `owner` is (H, W) int8: the index of the solid at each pixel centre, or -1."""
+    """A whole scene, ready to be shaded.
+
+    `owner` is (H, W) int8: the index of the solid at each pixel centre, or -1.
+    """
 
     camera: Camera
     planes: tuple[Plane, ...]
@@ -148,8 +151,9 @@ def _random_camera(rng: np.random.Generator, height: int, width: int) -> Camera:
     )
     target = np.array([*rng.uniform(-0.5, 0.5, 2), rng.uniform(0.0, 0.8)])
     roll = math.radians(rng.normal(0, 3))
+    view = math.radians(rng.uniform(34, 58))
     return Camera.look_at(
-        target + distance * outward, target, roll, math.radians(rng.uniform(34, 58)), height, width
+        target + distance * outward, target, roll=roll, field_of_view=view, height=height, width=width
     )
 
 
@@ -281,7 +285,7 @@ class _Visibility:
         self.owner = np.full((camera.height, camera.width), -1, np.int8)
 
     def add(self, solid: Solid) -> bool:
-        """Take the solid in if it and all before it stay visible enough; otherwise leave everything as it was."""
+        """Take the solid in if it and all before it stay visible enough; else leave everything as it was."""
         camera = self._camera
         rectangle = camera.bounds(solid.centre, solid.radius)
         if rectangle is None:

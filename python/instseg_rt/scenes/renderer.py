@@ -1,7 +1,7 @@
 """Turn a layout into a picture: ray casting, soft shadows, ambient occlusion, reflections, a sensor.
 
-Shading runs on SAMPLES x SAMPLES rays per pixel. Masks do not: a mask holds the pixels whose centre ray meets the object
-first, whatever share of the pixel the object covers.
+Shading runs on SAMPLES x SAMPLES rays per pixel. Masks do not: a mask holds the pixels whose centre ray meets
+the object first, whatever share of the pixel the object covers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from instseg_rt.scenes.camera import Camera, clip_rectangle
 from instseg_rt.scenes.layout import Layout, Lighting, Plane, Solid, draw_layout
 from instseg_rt.scenes.shapes import Floats, Torus, dot, rotate
 
+SCENE_VERSION = 1
+"""Changes whenever the same seed gives other bytes."""
+
 SAMPLES = 2
-MIN_SIDE, MAX_SIDE = 64, 2048
+MIN_SIDE, MAX_SIDE = 64, 1600
 _SHADOW_CELL = 5  # soft shadows: one of 5 x 5 light directions per ray, averaged over a 5 x 5 neighbourhood
 _SURFACE_OFFSET = np.float32(2e-3)
 _SKY = -128
@@ -44,8 +47,9 @@ class Scene:
 def render_scene(seed: int, height: int = 320, width: int = 320) -> Scene:
     """The scene of a seed (a non-negative integer).
 
-    The same seed and size give the same bytes with the same numpy and OpenCV on the same kind of CPU. Each side is
-    64..2048 pixels (ValueError otherwise). Another size is another scene, not the same one scaled.
+    The same seed and size give the same bytes with the same numpy and OpenCV on the same kind of CPU. Each
+    side is `MIN_SIDE`..`MAX_SIDE` pixels (ValueError otherwise). Another size is another scene, not this one
+    scaled.
     """
     for name, side in (("height", height), ("width", width)):
         if not MIN_SIDE <= side <= MAX_SIDE:
@@ -62,7 +66,7 @@ def render_scene(seed: int, height: int = 320, width: int = 320) -> Scene:
 
 @dataclass
 class _Surface:
-    """Visible points of one solid (owner i) or plane (owner ~i): indices into the raster, and geometry, (3, N)."""
+    """Visible points of solid i (owner i) or plane i (owner ~i): raster indices (N,), geometry (3, N)."""
 
     owner: int
     indices: NDArray[np.intp]
@@ -109,17 +113,18 @@ def shade(layout: Layout, rng: np.random.Generator) -> NDArray[np.uint8]:
                 layout.lighting,
                 surface,
                 lit,
-                (solid.specular, solid.shininess, solid.reflection),
-                bounce,
+                gloss=(solid.specular, solid.shininess, solid.reflection),
+                bounce=bounce,
             )
         elif layout.planes[~index].gloss > 0:
-            _add_gloss(color, layout.lighting, surface, lit, (layout.planes[~index].gloss, 40.0, 0.0), bounce)
+            sheen = (layout.planes[~index].gloss, 40.0, 0.0)
+            _add_gloss(color, layout.lighting, surface, lit, gloss=sheen, bounce=bounce)
         radiance[:, surface.indices] = color
     return _develop(radiance.reshape(3, rows, columns), layout, rng)
 
 
 def _first_hits(layout: Layout, rays: Floats) -> tuple[NDArray[np.int16], Floats]:
-    """Index of the first surface along each ray (solid i, ~i for plane i, _SKY for none) and the distance to it."""
+    """The first surface along each ray (solid i, ~i for plane i, _SKY for none) and the distance to it."""
     camera = layout.camera
     origin = camera.position.astype(np.float32)[:, None]
     rows, columns = rays.shape[1:]
@@ -203,7 +208,7 @@ def _shadows(layout: Layout, surfaces: list[_Surface], owner: NDArray[np.int16])
     """Share of the key light that reaches each sample, (rows * columns,)."""
     lighting = layout.lighting
     rows, columns = owner.shape
-    # Neighbouring rays use different points of the light; the stride-7 order keeps directions of a row far apart.
+    # Neighbouring rays use different points of the light; stride 7 keeps the directions of a row far apart.
     cell = (np.arange(_SHADOW_CELL**2) * 7 % _SHADOW_CELL**2).reshape(_SHADOW_CELL, _SHADOW_CELL)
     pattern = np.tile(cell, (-(-rows // _SHADOW_CELL), -(-columns // _SHADOW_CELL)))[:rows, :columns].ravel()
     directions = _light_directions(lighting)
@@ -217,14 +222,15 @@ def _shadows(layout: Layout, surfaces: list[_Surface], owner: NDArray[np.int16])
             facing = np.flatnonzero(dot(frame[2], surface.normals) > -spread)
             points = points[:, facing] + _SURFACE_OFFSET * surface.normals[:, facing]
             indices = indices[facing]
+        if indices.size == 0:
+            continue
         in_light = rotate(frame, points)
+        low, high = in_light.min(axis=1), in_light.max(axis=1)
         for other, solid in enumerate(layout.solids):
             # A convex solid shades itself only where it faces away, which the cosine term already says.
             if other == index and not isinstance(solid.shape, Torus):
                 continue
-            near = _near_shadow(
-                in_light, frame @ solid.centre.astype(np.float32), np.float32(solid.radius), spread
-            )
+            near = _near_shadow(in_light, (low, high), frame @ solid.centre, solid.radius, spread)
             if near.size == 0:
                 continue
             blocked = np.isfinite(solid.enter(points[:, near], directions[:, pattern[indices[near]]]))
@@ -232,15 +238,29 @@ def _shadows(layout: Layout, surfaces: list[_Surface], owner: NDArray[np.int16])
     return _smooth_within(lit.reshape(rows, columns), owner, len(layout.planes), len(layout.solids)).ravel()
 
 
-def _near_shadow(points: Floats, centre: Floats, radius: np.float32, spread: float) -> NDArray[np.intp]:
-    """Which points a sphere may shade; everything in the light's frame, whose third axis points to the light."""
-    low = points[2].min(initial=centre[2])
-    reach = radius + np.float32(spread) * (centre[2] - low)
-    near = np.flatnonzero(np.abs(points[0] - centre[0]) < reach)
-    across, along = points[1, near] - centre[1], points[2, near] - centre[2]
-    reach_here = radius + np.float32(spread) * np.maximum(-along, 0)
-    square = (points[0, near] - centre[0]) ** 2 + across * across
-    return near[(along < radius) & (square < reach_here * reach_here)]
+def _near_shadow(
+    points: Floats, limits: tuple[Floats, Floats], centre: Floats, radius: float, spread: float
+) -> NDArray[np.intp]:
+    """Which points a sphere may shade; all in the light's frame, whose third axis points to the light.
+
+    `limits` are the points' smallest and largest coordinates.
+    """
+    x, y, z = centre.tolist()
+    low, high = limits
+    reach = radius + spread * max(0.0, z - float(low[2]))
+    if (
+        x - reach > high[0]
+        or x + reach < low[0]
+        or y - reach > high[1]
+        or y + reach < low[1]
+        or z + radius < low[2]
+    ):
+        return np.empty(0, np.intp)
+    near = np.flatnonzero(np.abs(points[0] - x) < reach)
+    along = z - points[2, near]
+    reach_here = radius + spread * np.maximum(along, 0)
+    square = (points[0, near] - x) ** 2 + (points[1, near] - y) ** 2
+    return near[(along > -radius) & (square < reach_here * reach_here)]
 
 
 def _smooth_within(values: Floats, owner: NDArray[np.int16], planes: int, solids: int) -> Floats:
@@ -280,7 +300,7 @@ def _incoming(lighting: Lighting, surface: _Surface, lit: Floats, bounce: Floats
 
 
 def _plane_occlusion(layout: Layout, plane: Plane) -> Floats:
-    """Occlusion of a plane at every sample of the picture, (rows * columns,): smooth, so computed at half resolution."""
+    """Openness of a plane at every sample of the picture, (rows * columns,); smooth, so made coarsely."""
     camera = layout.camera
     rays = camera.rays((0, 0, camera.width, camera.height))[:, ::2, ::2]
     directions = rays.reshape(3, -1)
@@ -290,11 +310,12 @@ def _plane_occlusion(layout: Layout, plane: Plane) -> Floats:
     points = camera.position.astype(np.float32)[:, None] + distance * directions
     normals = np.broadcast_to(normal[:, None], points.shape)
     coarse = _occlusion(layout.solids, points, normals, -1).reshape(rays.shape[1:])
-    return cv2.resize(coarse, (camera.width * SAMPLES, camera.height * SAMPLES)).ravel()
+    size = (camera.width * SAMPLES, camera.height * SAMPLES)
+    return np.asarray(cv2.resize(coarse, size), np.float32).ravel()
 
 
 def _occlusion(solids: tuple[Solid, ...], points: Floats, normals: Floats, index: int) -> Floats:
-    """How open the surroundings are, (N,) in (0, 1]: each other solid hides the sky as its inner sphere would."""
+    """How open the surroundings are, (N,) in (0, 1]; each other solid hides sky like a smaller sphere."""
     out = np.ones(points.shape[1], np.float32)
     for other, solid in enumerate(solids):
         if other == index:
@@ -318,10 +339,14 @@ def _add_gloss(
     lighting: Lighting,
     surface: _Surface,
     lit: Floats,
+    *,
     gloss: tuple[float, float, float],
     bounce: Floats,
 ) -> None:
-    """Highlight and mirrored surroundings, added in place. `gloss`: specular strength, exponent, mirror strength."""
+    """Highlight and mirrored surroundings, added in place.
+
+    `gloss` is specular strength, exponent, mirror strength.
+    """
     specular, shininess, reflection = gloss
     if specular == 0 and reflection == 0:
         return
@@ -344,10 +369,11 @@ def _develop(radiance: Floats, layout: Layout, rng: np.random.Generator) -> NDAr
     """Linear samples (3, rows, columns) to an 8-bit sRGB-like picture."""
     height, width, lens = layout.camera.height, layout.camera.width, layout.lens
     # Highlights are compressed before averaging, else their edges stay jagged.
-    exposed = np.minimum(radiance * np.float32(lens.exposure), 4)
-    exposed = exposed * (1 + exposed * np.float32(1 / 6.25)) / (1 + exposed)
-    exposed *= np.float32(1.55)
-    channels = [cv2.resize(channel, (width, height), interpolation=cv2.INTER_AREA) for channel in exposed]
+    channels = []
+    for channel in radiance:
+        exposed = np.minimum(channel * np.float32(lens.exposure), 4)
+        exposed *= (1 + exposed * np.float32(1 / 6.25)) / (1 + exposed) * np.float32(1.55)
+        channels.append(cv2.resize(exposed, (width, height), interpolation=cv2.INTER_AREA))
     picture = cv2.merge(channels)
     if lens.blur > 0:
         picture = cv2.GaussianBlur(picture, (0, 0), lens.blur)

@@ -1,7 +1,8 @@
 """The five solids of a scene: where a ray enters them, their normals, and how low they reach.
 
-Every shape lives in its own local frame, whose origin is the centre of its bounding sphere. Ray sets are arrays of
-shape (3, N) float32 with unit directions; an origin may also be (3, 1), one for all rays. Lengths are world units.
+Every shape lives in its own local frame, whose origin is the centre of its bounding sphere. Ray sets are
+arrays (3, N) float32 with unit directions; an origin may also be (3, 1), one for all rays. Lengths are world
+units.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]  # float32 throughout
 
 CLASS_NAMES = ("sphere", "cube", "cylinder", "cone", "torus")
 
 _TINY = 1e-9
-_TRACE_STEPS = 96
+_TRACE_ROUNDS, _TRACE_STEPS = 24, 4  # finished rays are taken out after each round
 _TRACE_TOLERANCE = 2e-4
 
 
@@ -44,23 +45,25 @@ class Shape(Protocol):
 
 
 def dot(a: Floats, b: Floats) -> Floats:
-    """Scalar products (N,) of two sets of vectors (3, N); written out, as numpy's reduction over 3 rows is slow."""
+    """Scalar products (N,) of vectors (3, N); written out, as numpy's reduction over 3 rows is slow."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def rotate(matrix: NDArray, vectors: Floats) -> Floats:
-    """`matrix @ vectors` for (3, 3) and (3, N), in float32 without BLAS: its threads would fight over small products,
-    and its rounding differs between CPUs."""
+    """`matrix @ vectors` for (3, 3) and (3, N) in float32.
+
+    Without BLAS: its threads fight over such small products, and its rounding differs between CPUs.
+    """
     out = np.empty((3, vectors.shape[1]), np.float32)
-    for row, (a, b, c) in zip(out, matrix.tolist()):
-        np.multiply(vectors[0], np.float32(a), out=row)
-        row += vectors[1] * np.float32(b)
-        row += vectors[2] * np.float32(c)
+    for i, (a, b, c) in enumerate(matrix.tolist()):
+        np.multiply(vectors[0], np.float32(a), out=out[i])
+        out[i] += vectors[1] * np.float32(b)
+        out[i] += vectors[2] * np.float32(c)
     return out
 
 
 def _toward_centre(origin: Floats, direction: Floats) -> tuple[Floats, Floats]:
-    """Move each origin to the ray's point nearest the local origin: keeps float32 quadratics well conditioned."""
+    """Move origins to the rays' points nearest the local origin: keeps float32 quadratics accurate."""
     shift = -dot(origin, direction)
     return origin + shift * direction, shift
 
@@ -217,8 +220,8 @@ class Cone:
         q = -(b + np.copysign(np.sqrt(np.maximum(discriminant, 0)), b))
         q = np.where(np.abs(q) < _TINY, np.float32(_TINY), q)
         first, second = np.minimum(q / a, c / q), np.maximum(q / a, c / q)
-        # a > 0: inside between the roots. a < 0: inside beyond them, one side per half of the double cone; the
-        # half below the apex is the one the ray leaves the apex towards.
+        # a > 0: inside between the roots. a < 0: inside beyond them, one side per half of the double cone;
+        # the half below the apex is where a downward ray ends and an upward one begins.
         downward = direction[2] < 0
         inside_from = np.where(a > 0, first, np.where(downward, second, np.float32(-np.inf)))
         inside_to = np.where(a > 0, second, np.where(downward, np.float32(np.inf), first))
@@ -260,20 +263,27 @@ class Torus:
         near, far = _cylinder_interval(origin, direction, self.bounding_radius, self.tube)
         near = np.maximum(near, -shift)
         result = np.full(near.shape, np.inf, np.float32)
+        # Along a ray the squared distance to the axis is quadratic in t, and z linear: no vectors needed.
         active = np.flatnonzero(near < far)
-        start, line, position, end = origin[:, active], direction[:, active], near[active], far[active]
-        for _ in range(_TRACE_STEPS):
-            point = start + position * line
-            across = np.sqrt(point[0] ** 2 + point[1] ** 2) - self.ring
-            distance = np.sqrt(across * across + point[2] ** 2) - self.tube
-            hit = distance < _TRACE_TOLERANCE * self.bounding_radius
-            result[active[hit]] = position[hit]
-            position = position + distance
-            keep = np.flatnonzero(~hit & (position < end))
+        x, y, z = origin[:, active]
+        step_x, step_y, step_z = direction[:, active]
+        end, t = far[active], near[active]
+        state = [step_x**2 + step_y**2, 2 * (x * step_x + y * step_y), x * x + y * y, z, step_z, end, t]
+        tolerance = np.float32(_TRACE_TOLERANCE * self.bounding_radius)
+        for _ in range(_TRACE_ROUNDS):
+            a, b, c, z, step_z, end, t = state
+            for _ in range(_TRACE_STEPS):
+                across = np.sqrt(np.maximum((a * t + b) * t + c, 0)) - np.float32(self.ring)
+                height = z + t * step_z
+                distance = np.sqrt(across * across + height * height) - np.float32(self.tube)
+                t = t + distance
+            hit = distance < tolerance
+            result[active[hit]] = t[hit]
+            keep = np.flatnonzero(~hit & (t < end))
             if keep.size == 0:
                 break
-            active, position, end = active[keep], position[keep], end[keep]
-            start, line = start[:, keep], line[:, keep]
+            active = active[keep]
+            state = [values[keep] for values in (a, b, c, z, step_z, end, t)]
         return result + shift
 
     def normals(self, points: Floats) -> Floats:

@@ -59,12 +59,13 @@ def value_noise(
     return out / np.float32(total)
 
 
-# --- painted textures -------------------------------------------------------------------------------------------
+# --- painted textures ---
 
 
 def _blend(low: tuple, high: tuple, amount: Floats) -> Floats:
-    low_color, high_color = np.asarray(low, np.float32), np.asarray(high, np.float32)
-    return low_color + amount[..., None] * (high_color - low_color)
+    """A picture (H, W, 3) between two colours; `amount` is (H, W)."""
+    planes = [amount * np.float32(b - a) + np.float32(a) for a, b in zip(low, high)]
+    return np.asarray(cv2.merge(planes), np.float32)
 
 
 def _related(rng: np.random.Generator, rgb: tuple, spread: float) -> tuple:
@@ -91,14 +92,16 @@ def _paint_tiles(rng: np.random.Generator, size: int, base: tuple) -> Floats:
     second = _related(rng, base, 0.8) if rng.random() < 0.6 else random_srgb(rng, (0.05, 0.6), (0.15, 0.9))
     parity = ((index[:, None] + index[None, :]) % 2).astype(np.float32)
     if rng.random() < 0.4:
-        parity *= 0
+        parity[:] = 0
     shade = 1 + rng.uniform(0.02, 0.14) * rng.standard_normal((count, count), np.float32)
-    out = _blend(base, second, parity) * shade[index[:, None], index[None, :], None]
+    out = _blend(base, second, parity)
+    cell_shade = np.ascontiguousarray(shade[index[:, None], index[None, :]])
+    out = np.asarray(cv2.multiply(out, cv2.merge([cell_shade] * 3)), np.float32)
     if rng.random() < 0.6:
         gap = rng.uniform(0.015, 0.05)
         edge = np.minimum(inside, 1 - inside) < gap
         out[edge[:, None] | edge[None, :]] = random_srgb(rng, (0, 0.2), (0.15, 0.85))
-    return out.astype(np.float32)
+    return out
 
 
 def _paint_planks(rng: np.random.Generator, size: int, _: tuple) -> Floats:
@@ -170,13 +173,13 @@ def _paint_clutter(rng: np.random.Generator, picture: Picture, amount: int) -> N
 
 @dataclass(frozen=True)
 class PaintedTexture:
-    """A mirrored, repeating picture with smaller copies for far surfaces; `period` world units per repetition."""
+    """A mirrored, repeating picture with smaller copies for far surfaces; `period` is its world size."""
 
     levels: tuple[Picture, ...]
     period: float
 
     def sample(self, u: Floats, v: Floats, footprint: Floats) -> Floats:
-        """Linear RGB (3, N) at plane coordinates (N,); `footprint` is the world length that one sample covers."""
+        """Linear RGB (3, N) at plane coordinates (N,); `footprint` is the world length a sample covers."""
         texel = self.period / TEXTURE_SIZE
         level = np.log2(np.maximum(footprint * np.float32(1 / texel), 1)) + np.float32(0.3)
         level = np.minimum(level.astype(np.int8), len(self.levels) - 1)
@@ -207,25 +210,33 @@ def _as_raster(values: Floats) -> Floats:
     return padded.reshape(-1, 1024)
 
 
+def _wear(rng: np.random.Generator, size: int, strength: float) -> Floats:
+    """Brightness factors (size, size) around 1."""
+    coarse = 1 + np.float32(strength) * (value_noise(rng, size // 2, 4, 5) - np.float32(0.5))
+    return np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def _resized(picture: Picture, side: int, interpolation: int) -> Picture:
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=interpolation), np.uint8)
+
+
 def paint_texture(rng: np.random.Generator, period: float, clutter: int) -> PaintedTexture:
-    """A random surface: mottled, tiled, planks or striped, worn a little, with `clutter` flat distractors on it."""
+    """A random surface: mottled, tiled, planks or striped, a little worn, with `clutter` flat shapes."""
     base = random_srgb(rng, (0.0, 0.55), (0.2, 0.95))
     painter = _PAINTERS[int(rng.integers(len(_PAINTERS)))]
     # Grain is generated at half size: it is magnified on the near ground anyway, and costs a quarter.
     half = painter(rng, TEXTURE_SIZE // 2, base)
-    wear = value_noise(rng, TEXTURE_SIZE // 2, 4, 6)
-    half = half * (1 + rng.uniform(0.05, 0.5) * (wear - 0.5))[..., None]
-    bytes_half = np.clip(half * 255, 0, 255).astype(np.uint8)
-    picture = cv2.resize(bytes_half, (TEXTURE_SIZE, TEXTURE_SIZE), interpolation=cv2.INTER_LINEAR)
+    wear = _wear(rng, half.shape[0], rng.uniform(0.05, 0.5))
+    bytes_half = np.asarray(cv2.multiply(half, cv2.merge([wear] * 3), scale=255, dtype=cv2.CV_8U), np.uint8)
+    picture = _resized(bytes_half, TEXTURE_SIZE, cv2.INTER_LINEAR)
     _paint_clutter(rng, picture, clutter)
     levels = [picture]
     for _ in range(_MIP_LEVELS - 1):
-        side = levels[-1].shape[0] // 2
-        levels.append(cv2.resize(levels[-1], (side, side), interpolation=cv2.INTER_AREA))
+        levels.append(_resized(levels[-1], levels[-1].shape[0] // 2, cv2.INTER_AREA))
     return PaintedTexture(tuple(levels), period)
 
 
-# --- solid patterns ---------------------------------------------------------------------------------------------
+# --- solid patterns ---
 
 PATTERNS = ("plain", "checker", "stripes", "marble", "spots", "mottled")
 
@@ -268,13 +279,9 @@ class Pattern:
         slices = ((where[0] + 0.61 * where[2], where[1] - 0.47 * where[2]), (where[2], where[0] - where[1]))
         total = np.zeros(where.shape[1], np.float32)
         for across, down in slices:
-            maps = [
-                _as_raster((np.abs(c % 8 - 4) * np.float32(_NOISE_SIZE / 4.2)).astype(np.float32))
-                for c in (across, down)
-            ]
-            total += cv2.remap(self.noise, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()[
-                : total.size
-            ]
+            x, y = (_as_raster(np.abs(c % 8 - 4) * np.float32((_NOISE_SIZE - 1) / 4)) for c in (across, down))
+            grain = cv2.remap(self.noise, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            total += grain.ravel()[: total.size]
         return total / 2
 
 
