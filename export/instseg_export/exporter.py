@@ -33,7 +33,7 @@ PIXEL_SCALE = 1.0 / 255.0
 DEFAULT_THRESHOLD = 0.5
 _CLASSIFIER_BIAS = "yolo_head.pred_cls.0.bias"
 _TOLERANCE = 1e-3
-_TOLERANCE_HALF_WEIGHTS = 5e-2
+_TOLERANCE_HALF_WEIGHTS = 2e-2
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,12 @@ Progress = Callable[[str], None]
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference over the expected values' mean |x| + std."""
-    expected = expected.astype(np.float64)
-    scale = np.abs(expected).mean() + expected.std()
-    return float(np.abs(actual - expected).max() / max(scale, 1e-12))
+    """Relative error in the maximum norm: largest |actual - expected| over largest |expected|.
+
+    Not over the mean: almost all class scores are zeros, and ONNX Runtime's sigmoid is exact to 1e-6 of 1, not of its own value.
+    """
+    largest = float(np.abs(expected).max())
+    return float(np.abs(actual.astype(np.float64) - expected).max()) / max(largest, 1e-12)
 
 
 def verify_stage(
