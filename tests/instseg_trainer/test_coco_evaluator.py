@@ -146,16 +146,16 @@ def truth_as_detections(annotation_file: Path) -> Detections:
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(annotation_file))
     result: Detections = {}
-    for image_id, annotations in truth.imgToAnns.items():
-        boxes = np.array([annotation["bbox"] for annotation in annotations])
+    for image_id, instances in truth.imgToAnns.items():
+        boxes = np.array([instance["bbox"] for instance in instances])
         boxes[:, 2:] += boxes[:, :2]
-        masks = np.stack([truth.annToMask(annotation) for annotation in annotations])
-        categories = np.array([annotation["category_id"] for annotation in annotations])
+        masks = np.stack([truth.annToMask(instance) for instance in instances])
+        categories = np.array([instance["category_id"] for instance in instances])
         result[image_id] = (boxes, np.ones(len(boxes)), categories, encode_masks(masks))
     return result
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error:Found annotation id 0")
 def test_perfect_detections_score_one_even_with_annotation_id_0(editable: Path) -> None:
     annotation_file = editable / "annotations" / "instance_train.json"
     detections = truth_as_detections(annotation_file)

@@ -168,6 +168,15 @@ def test_workers_change_nothing(synthetic: Path, workers: int) -> None:
     assert not [child for child in children_of(os.getpid()) if is_running(child)]
 
 
+def test_two_epochs_at_once_are_refused(synthetic: Path) -> None:
+    with DataLoader(CocoDataset(synthetic), PLAIN, batch_size=1, num_workers=1) as loader:
+        first = loader.epoch(0)
+        next(first)
+        with pytest.raises(RuntimeError, match="still under way"):
+            next(loader.epoch(1))
+        assert len(list(first)) == 5
+
+
 def test_errors_of_workers_arrive(editable: Path) -> None:
     dataset = CocoDataset(editable)
     dataset.records[1].path.write_bytes(b"no image")
@@ -181,17 +190,16 @@ def test_errors_of_workers_arrive(editable: Path) -> None:
 
 def test_a_program_error_in_a_worker_comes_with_its_trace(synthetic: Path, tmp_path: Path) -> None:
     (tmp_path / "custom_transform.py").write_text(
-        "class Failing:\n    def __call__(self, sample, rng):\n        raise ZeroDivisionError('on purpose')\n"
+        "class Failing:\n    def __call__(self, sample, rng):\n        raise ValueError('on purpose')\n"
     )
     sys.path.insert(0, str(tmp_path))
     try:
         import custom_transform  # noqa: PLC0415
 
+        failing = [custom_transform.Failing()]
         with (
-            DataLoader(
-                CocoDataset(synthetic), [custom_transform.Failing()], batch_size=1, num_workers=1
-            ) as loader,
-            pytest.raises(RuntimeError, match="(?s)data worker failed.*on purpose"),
+            DataLoader(CocoDataset(synthetic), failing, batch_size=1, num_workers=1) as loader,
+            pytest.raises(RuntimeError, match=r"(?s)data worker failed.*on purpose"),
         ):
             list(loader.epoch(0))
     finally:

@@ -76,7 +76,10 @@ def test_boxes_and_masks_follow_the_image(synthetic: Path, instance_colour: Colo
             inner = cv2.erode(
                 painted.astype(np.uint8), ring, borderType=cv2.BORDER_CONSTANT, borderValue=0
             ).astype(bool)
-            assert not (mask & ~outer).any()
+            # At the border, the pixel that shows why may lie beyond a cut.
+            edge = len(ring) // 2
+            middle = (slice(edge, -edge), slice(edge, -edge))
+            assert not (mask & ~outer)[middle].any()
             assert not (inner & ~mask).any()
             if not mask.any():
                 continue
