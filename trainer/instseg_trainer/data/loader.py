@@ -67,6 +67,7 @@ class DataLoader:
         self._mask_stride = mask_stride
         self._normalization = normalization or Normalization()
         self._workers: list[Worker] = []
+        self._is_iterating = False
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -119,6 +120,9 @@ class DataLoader:
             )
 
     def _from_workers(self, tasks: Iterator[BatchTask]) -> Iterator[Batch]:
+        if self._is_iterating:
+            raise RuntimeError("an epoch of this DataLoader is still under way: finish or close it first")
+        self._is_iterating = True
         if not self._workers:
             self._workers = [Worker() for _ in range(self._num_workers)]
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(self._prefetch_batches)
@@ -135,6 +139,7 @@ class DataLoader:
                 yield item
             finished = True
         finally:
+            self._is_iterating = False
             stopping.set()
             if not finished:
                 # Their answers to this epoch's tasks must not be taken for the next one's.

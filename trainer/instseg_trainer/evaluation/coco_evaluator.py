@@ -159,14 +159,17 @@ class CocoEvaluator:
 
     def evaluate(self) -> CocoMetrics:
         """Score everything added so far over all images of the file."""
-        # With a bbox in the entry, COCO's tools take the box's area for the mask's: each kind gets its own entries.
+        # Beside a bbox, COCO's tools take the box's area for the mask's: each kind gets its own entries.
         mask, per_category = self._score("segm", "segmentation")
         box, _ = self._score("bbox", "bbox")
         return CocoMetrics(mask, box, per_category)
 
     def save(self, path: str | Path) -> None:
-        """Write a COCO result file for masks. It has no `bbox`, which would change AP by size in COCO's
-        tools; the boxes are under `predicted_bbox` (x, y, width, height), which they do not read."""
+        """Write a COCO result file for masks.
+
+        It has no `bbox`, which would change AP by size in COCO's tools; the boxes are under `predicted_bbox`
+        (x, y, width, height), which they do not read.
+        """
         entries = [
             {("predicted_bbox" if key == "bbox" else key): value for key, value in detection.items()}
             for detection in self._detections
