@@ -273,3 +273,17 @@ def test_the_data_pipeline_does_not_import_paddle() -> None:
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
+
+
+def test_epoch_seed_and_place_in_the_data_set_each_change_the_augmentation(synthetic: Path) -> None:
+    dataset = CocoDataset(synthetic)
+    dataset.records[:] = [dataset.records[0]] * 3
+
+    def images(seed: int, epoch: int) -> np.ndarray:
+        loader = DataLoader(dataset, RECIPE, batch_size=3, seed=seed, shuffle=False)
+        return next(iter(loader.epoch(epoch))).images
+
+    first = images(0, 0)
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first, images(0, 1))
+    assert not np.array_equal(first, images(1, 0))
