@@ -74,7 +74,6 @@ class Trainer:
         )
         paddle.seed(recipe.seed)
         with paddle.utils.unique_name.guard():
-            # The optimizer's state goes by Paddle's own parameter names: they must come out the same when a training is resumed.
             self.model = build_model(config.Global.model, num_classes)
             self.optimizer = build_optimizer(recipe.optimizer, self.model, train.learning_rate)
         iterations = len(self.loader)
@@ -89,6 +88,11 @@ class Trainer:
 
     def run(self) -> TrainingResult:
         """Trains to the end. KeyboardInterrupt leaves the last checkpoint behind and goes up."""
+        # The optimizer's state goes by names that Paddle counts up: they must come out the same when a training is resumed.
+        with paddle.utils.unique_name.guard():
+            return self._run()
+
+    def _run(self) -> TrainingResult:
         config, train = self.config, self.config.Train
         checkpoint = load_checkpoint(self.output) if train.resume_path else None
         self.output.mkdir(parents=True, exist_ok=True)
