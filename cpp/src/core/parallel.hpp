@@ -47,6 +47,8 @@ class ThreadPool {
   void run(std::int64_t begin, std::int64_t end, std::int64_t grain, void* body, ErasedBody call);
   void work();
   void stop() noexcept;
+  void link(Loop& loop) noexcept;
+  void unlink(Loop& loop) noexcept;
 
   std::mutex mutex_;  // guards everything below and the bookkeeping of each Loop
   std::condition_variable work_available_;
