@@ -80,24 +80,30 @@ void sort_best(std::vector<Candidate>& candidates, int count) {
   std::sort(candidates.begin(), candidates.end(), better);
 }
 
-// Does a box of the kept ones overlap more than the threshold? The loop over a block has no exits,
-// so that it vectorises.
+// Does a box of the kept ones overlap more than the threshold? The loop over a block has neither
+// exits nor branches, so that it vectorises.
 bool is_suppressed(const Box& box, float area, float iou_threshold, const NmsScratch& kept) {
   const std::size_t count = kept.kept_area.size();
+  const float* x1 = kept.kept_x1.data();
+  const float* y1 = kept.kept_y1.data();
+  const float* x2 = kept.kept_x2.data();
+  const float* y2 = kept.kept_y2.data();
+  const float* areas = kept.kept_area.data();
+  const int zero_suppresses = 0.0F <= iou_threshold ? 0 : 1;
   for (std::size_t begin = 0; begin < count; begin += kBlock) {
     const std::size_t end = std::min(begin + kBlock, count);
     int suppressing = 0;
     for (std::size_t i = begin; i < end; ++i) {
-      const float left = std::max(box.x1, kept.kept_x1[i]);
-      const float right = std::min(box.x2, kept.kept_x2[i]);
-      const float top = std::max(box.y1, kept.kept_y1[i]);
-      const float bottom = std::min(box.y2, kept.kept_y2[i]);
-      const bool apart = (kept.kept_x1[i] > box.x2) | (kept.kept_x2[i] < box.x1) |
-                         (kept.kept_y1[i] > box.y2) | (kept.kept_y2[i] < box.y1);
+      const float left = box.x1 < x1[i] ? x1[i] : box.x1;
+      const float right = x2[i] < box.x2 ? x2[i] : box.x2;
+      const float top = box.y1 < y1[i] ? y1[i] : box.y1;
+      const float bottom = y2[i] < box.y2 ? y2[i] : box.y2;
       const float intersection = (right - left) * (bottom - top);
-      const float iou = intersection / (area + kept.kept_area[i] - intersection);
-      const float overlap = apart ? 0.0F : iou;
-      suppressing += overlap <= iou_threshold ? 0 : 1;  // NaN suppresses
+      const float iou = intersection / (area + areas[i] - intersection);
+      const int apart =
+          int{x1[i] > box.x2} | int{x2[i] < box.x1} | int{y1[i] > box.y2} | int{y2[i] < box.y1};
+      const int iou_suppresses = 1 - int{iou <= iou_threshold};  // NaN suppresses
+      suppressing += (apart & zero_suppresses) | ((1 - apart) & iou_suppresses);
     }
     if (suppressing > 0) {
       return true;
