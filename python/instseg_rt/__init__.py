@@ -1,6 +1,7 @@
 """Run instance-segmentation bundles: `Predictor(bundle)(image)`.
 
-The names below are loaded on first use, so that `import instseg_rt` itself stays cheap (no OpenCV, no backend).
+The names below are loaded on first use, so that `import instseg_rt` itself stays cheap (no OpenCV, no
+backend).
 """
 
 from __future__ import annotations

@@ -39,9 +39,13 @@ def download(
             while chunk := response.read1(_CHUNK_BYTES):
                 body += chunk
                 if len(body) > max_bytes:
-                    raise IoError(f"{url}: more than the limit of {max_bytes} bytes: download it and give the file")
+                    raise IoError(
+                        f"{url}: more than the limit of {max_bytes} bytes: download it and give the file"
+                    )
                 if time.monotonic() > deadline:
-                    raise IoError(f"{url}: not complete after {timeout_seconds:g} s: download it and give the file")
+                    raise IoError(
+                        f"{url}: not complete after {timeout_seconds:g} s: download it and give the file"
+                    )
             if response.length:
                 raise IoError(f"{url}: the connection ended {response.length} bytes before the end")
     except urllib.error.HTTPError as error:

@@ -18,9 +18,11 @@ Color = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
 
 MASK_OPACITY = 0.45
-# The golden ratio spreads hues so that classes with neighbouring ids look different, for any number of classes.
+# The golden ratio spreads hues so that classes with neighbouring ids look different, for any number of
+# classes.
 _HUE_STEP = 0.61803398875
-_MIN_TEXT_HEIGHT = 9
+_TEXT_HEIGHT = 12  # smallest size that is chosen
+_MIN_TEXT_HEIGHT = 9  # smallest size that a narrow image may shrink it to
 _SHIFT = 4  # fixed-point bits of the coordinates that OpenCV draws anti-aliased lines with
 
 
@@ -34,8 +36,9 @@ def class_color(class_id: int) -> Color:
 def draw_result(image: np.ndarray, result: Result) -> np.ndarray:
     """A copy of `image`, (H, W, 3) uint8 BGR, with every instance of `result` drawn in.
 
-    Large instances are drawn first, so that small ones in front of them stay visible. Line and text sizes follow the
-    image. Labels stay inside the image and avoid each other; one that does not fit at a legible size is left out.
+    Large instances are drawn first, so that small ones in front of them stay visible. Line and text sizes
+    follow the image. Labels stay inside the image and avoid each other; one that does not fit at a legible
+    size is left out.
     """
     canvas = image.copy()
     height, width = canvas.shape[:2]
@@ -49,13 +52,16 @@ def draw_result(image: np.ndarray, result: Result) -> np.ndarray:
     for index in order:
         _box(canvas, result.boxes[index], class_color(int(result.class_ids[index])), thickness)
     taken: list[Rectangle] = []
-    text_height = max(_MIN_TEXT_HEIGHT, round(side / 42))
+    text_height = max(_TEXT_HEIGHT, round(side / 42))
     # The best detection chooses its place first.
     for index in np.argsort(-result.scores, kind="stable"):
         class_id = int(result.class_ids[index])
         text = f"{result.names[class_id]} {result.scores[index]:.2f}"
         fallback = f"class {class_id} {result.scores[index]:.2f}"
-        _label(canvas, result.boxes[index], (text, fallback), class_color(class_id), text_height, taken)
+        label = _fitting_text((text, fallback), text_height, height, width)
+        if label is not None and np.isfinite(result.boxes[index]).all():
+            x, y = _place(result.boxes[index], label, (height, width), taken)
+            _paint(canvas, label, x, y, class_color(class_id))
     return canvas
 
 
@@ -86,27 +92,22 @@ def _box(canvas: np.ndarray, box: np.ndarray, color: Color, thickness: int) -> N
         return
     x1, y1, x2, y2 = np.clip(box, -1, [width, height, width, height])
     # Pixel i is centred at i + 0.5 in boxes, at i for OpenCV.
-    corners = [tuple(round((value - 0.5) * (1 << _SHIFT)) for value in corner) for corner in ((x1, y1), (x2, y2))]
+    corners = [
+        tuple(round((value - 0.5) * (1 << _SHIFT)) for value in corner) for corner in ((x1, y1), (x2, y2))
+    ]
     cv2.rectangle(canvas, corners[0], corners[1], color, thickness, cv2.LINE_AA, _SHIFT)
 
 
-def _label(
-    canvas: np.ndarray,
-    box: np.ndarray,
-    texts: tuple[str, str],
-    color: Color,
-    text_height: int,
-    taken: list[Rectangle],
-) -> None:
-    """Put the label at the first free place around the box; over another label where all are taken."""
-    height, width = canvas.shape[:2]
-    if not np.isfinite(box).all():
-        return
-    text = _fitting_text(texts, text_height, height, width)
-    if text is None:
-        return
-    label_height, label_width = text.height + 2 * text.padding, text.width + 2 * text.padding
-    x1, y1, x2, y2 = np.clip(box, 0, [width, height, width, height]).round().astype(int)
+def _place(
+    box: np.ndarray, label: TextImage, size: tuple[int, int], taken: list[Rectangle]
+) -> tuple[int, int]:
+    """Top-left corner of a label at the first free place around its box; where none is free, the least covered.
+
+    size: (height, width) of the image, which the label fits in. taken: the labels so far; this one is added.
+    """
+    height, width = size
+    label_height, label_width = label.outer_height, label.outer_width
+    x1, y1, x2, y2 = np.clip(box, 0, [width, height, width, height]).round().astype(int).tolist()
     places = [
         (x1, y1 - label_height),
         (x1, y1),
@@ -115,24 +116,29 @@ def _label(
         (x2 - label_width, y2),
         (x1, y2 - label_height),
         (x2 - label_width, y1),
+        *((x1, y1 + rows * label_height) for rows in (1, 2, 3)),
     ]
     # What the image border would cut is moved inside; a place that had to move far is tried last.
-    inside = [
-        (min(max(x, 0), width - label_width), min(max(y, 0), height - label_height)) for x, y in places
-    ]
+    inside = [(min(max(x, 0), width - label_width), min(max(y, 0), height - label_height)) for x, y in places]
     moved = [abs(x - a) + abs(y - b) for (x, y), (a, b) in zip(places, inside, strict=True)]
-    candidates = [inside[index] for index in np.argsort(moved, kind="stable")]
-    step = label_height + 1
-    candidates += [(x, y + k * step) for x, y in inside[:1] for k in (1, 2, 3) if y + (k + 1) * step < height]
-    overlaps = [sum(_overlap((x, y, x + label_width, y + label_height), other) for other in taken) for x, y in candidates]
-    x, y = candidates[int(np.argmin(overlaps))]
-    taken.append((x, y, x + label_width, y + label_height))
-    background = canvas[y : y + label_height, x : x + label_width]
-    background[:] = color
-    inner = background[text.padding : text.padding + text.height, text.padding : text.padding + text.width]
+    candidates = [
+        (x, y, x + label_width, y + label_height)
+        for x, y in (inside[k] for k in np.argsort(moved, kind="stable"))
+    ]
+    chosen = min(candidates, key=lambda candidate: sum(_overlap(candidate, other) for other in taken))
+    taken.append(chosen)
+    return chosen[:2]
+
+
+def _paint(canvas: np.ndarray, label: TextImage, x: int, y: int, color: Color) -> None:
+    canvas[y : y + label.outer_height, x : x + label.outer_width] = color
+    left, top = x + label.padding, y + label.padding
+    inner = canvas[top : top + label.height, left : left + label.width]
     blue, green, red = color
-    ink = 0 if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else 255
-    coverage = text.coverage[:, :, None].astype(np.float32) / 255
+    ink = (
+        0 if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else 255
+    )  # luma decides: dark on light or reverse
+    coverage = label.coverage[:, :, None].astype(np.float32) / 255
     inner[:] = (inner * (1 - coverage) + ink * coverage + 0.5).astype(np.uint8)
 
 
@@ -140,7 +146,7 @@ def _fitting_text(texts: tuple[str, str], text_height: int, height: int, width: 
     """The text at the wanted height, smaller where the image is narrow; None below a legible size."""
     while text_height >= _MIN_TEXT_HEIGHT:
         text = render_text(texts, text_height)
-        if text.width + 2 * text.padding <= width and text.height + 2 * text.padding <= height:
+        if text.outer_width <= width and text.outer_height <= height:
             return text
         text_height = text_height * 4 // 5
     return None

@@ -27,7 +27,7 @@ def default_bundle(folder: Path = _FOLDER) -> Path:
 
 
 def resolve_bundle(bundle: str | Path, folder: Path = _FOLDER) -> Path:
-    """The directory of a bundle given by its path or by the name of an embedded one (a path that exists wins).
+    """The directory of a bundle given by path or by the name of an embedded one; a path that exists wins.
 
     Raises `InvalidArgumentError` for another type, `IoError` when there is no such directory or name.
     """
@@ -44,4 +44,6 @@ def resolve_bundle(bundle: str | Path, folder: Path = _FOLDER) -> Path:
     known = ", ".join(embedded) or "none"
     if path.exists():
         raise IoError(f"{bundle}: expected a bundle, a directory with a {MANIFEST_NAME}; found a file")
-    raise IoError(f"{bundle}: no such bundle directory, and no embedded bundle of that name (embedded: {known})")
+    raise IoError(
+        f"{bundle}: no such bundle directory, and no embedded bundle of that name (embedded: {known})"
+    )

@@ -1,7 +1,7 @@
 """Encoded images -> pixels: what OpenCV decodes, with a verdict on files that it would accept silently.
 
-Pixels are what `cv2.imread` gives: (H, W, 3) uint8, BGR, EXIF orientation applied, alpha dropped, palettes and grey
-expanded, 16-bit values cut to their high byte.
+Pixels are what `cv2.imread` gives: (H, W, 3) uint8, BGR, EXIF orientation applied, alpha dropped, palettes
+and grey expanded, 16-bit values cut to their high byte.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ MAX_TIFF_PAGES = 100_000
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_SIGNATURES = {b"II*\0": "<", b"MM\0*": ">"}
-# Inside entropy-coded data 0xFF is followed by a stuffed 0, a restart marker (D0..D7) or fill bytes: all else ends it.
+# Inside entropy-coded data 0xFF is followed by a stuffed 0, a restart marker (D0..D7) or fill bytes: all else
+# ends it.
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -60,7 +61,9 @@ def decode_pages(data: Encoded, name: str) -> Iterator[np.ndarray]:
         except cv2.error as error:
             raise IoError(f"{name}: page {page} cannot be decoded: {_first_line(error)}") from error
         if not decoded or len(images) != 1:
-            raise IoError(f"{name}: page {page} of the TIFF cannot be decoded: damaged or of an unsupported kind")
+            raise IoError(
+                f"{name}: page {page} of the TIFF cannot be decoded: damaged or of an unsupported kind"
+            )
         yield _checked_size(images[0], name)
 
 
@@ -73,7 +76,7 @@ def check_pixel_count(height: int, width: int, name: str) -> None:
     """`InvalidArgumentError` when an image of this size is more than the runtime takes."""
     if height * width > MAX_IMAGE_PIXELS:
         raise InvalidArgumentError(
-            f"{name}: {width} x {height} pixels are more than the limit of {MAX_IMAGE_PIXELS}: scale or cut the image"
+            f"{name}: {width} x {height} pixels are over the limit of {MAX_IMAGE_PIXELS}: scale or cut the image"
         )
 
 
@@ -85,9 +88,9 @@ def _checked_size(image: np.ndarray, name: str) -> np.ndarray:
 def _check_structure(data: Encoded, name: str) -> None:
     """Find what decoders are silent or noisy about: files cut short, and headers that claim absurd sizes.
 
-    libjpeg (and with it OpenCV 4) paints the missing part of a truncated JPEG grey and calls it a success. A whole
-    JPEG has an end-of-image marker behind the entropy-coded data of its last scan, which a cut one lacks; likewise
-    the IEND chunk of a PNG. Looking for them takes microseconds and no decoder's verdict.
+    libjpeg (and with it OpenCV 4) paints the missing part of a truncated JPEG grey and calls it a success. A
+    whole JPEG has an end-of-image marker behind the entropy-coded data of its last scan, which a cut one
+    lacks; likewise the IEND chunk of a PNG. Looking for them takes microseconds and no decoder's verdict.
     """
     view = memoryview(data).cast("B")
     if view[:2] == b"\xff\xd8":
@@ -117,7 +120,9 @@ def _check_jpeg(view: memoryview, name: str) -> None:
             if view[end.start() + 1] == 0xD9:
                 return
             position = end.start()
-    raise IoError(f"{name}: the JPEG is truncated: no end-of-image marker in its {len(view)} bytes; get the file again")
+    raise IoError(
+        f"{name}: the JPEG is truncated: no end-of-image marker in its {len(view)} bytes; get the file again"
+    )
 
 
 def _check_png(view: memoryview, name: str) -> None:
@@ -135,7 +140,7 @@ def _check_png(view: memoryview, name: str) -> None:
 
 
 def _tiff_page_count(data: Encoded, name: str) -> int:
-    """Number of image directories in the chain of a classic TIFF; a loop or a link outside the file is an error."""
+    """Number of pages in the chain of a classic TIFF; a loop or a link outside the file is an error."""
     view = memoryview(data).cast("B")
     order = _TIFF_SIGNATURES[bytes(view[:4])]
     seen: set[int] = set()
@@ -143,12 +148,16 @@ def _tiff_page_count(data: Encoded, name: str) -> int:
         (offset,) = struct.unpack_from(order + "I", view, 4)
         while offset:
             if offset in seen or len(seen) >= MAX_TIFF_PAGES:
-                raise IoError(f"{name}: the TIFF is damaged: its page list has a loop or over {MAX_TIFF_PAGES} pages")
+                raise IoError(
+                    f"{name}: the TIFF is damaged: its page list has a loop or over {MAX_TIFF_PAGES} pages"
+                )
             seen.add(offset)
             (entries,) = struct.unpack_from(order + "H", view, offset)
             (offset,) = struct.unpack_from(order + "I", view, offset + 2 + 12 * entries)
     except struct.error:
-        raise IoError(f"{name}: the TIFF is truncated: page {len(seen)} lies outside its {len(view)} bytes") from None
+        raise IoError(
+            f"{name}: the TIFF is truncated: page {len(seen)} lies outside its {len(view)} bytes"
+        ) from None
     if not seen:
         raise IoError(f"{name}: the TIFF has no page")
     return len(seen)

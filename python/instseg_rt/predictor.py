@@ -26,11 +26,12 @@ class Predictor:
     device: "cpu". backend: name of the backend that runs the stages; None takes the one that fits the device.
     precision: "fp32", or a lower one that the backend can compute in ("bf16", "fp16").
     threshold: instances with score > threshold are kept; None takes the bundle's.
-    threads: CPU threads of one inference; None takes all cores. contexts: inferences that can run at the same time.
+    threads: CPU threads of one inference; None takes all cores. contexts: inferences that can run at the same
+    time.
 
-    Safe to call from many threads: calls beyond `contexts` wait for their turn. Raises `IoError` and `BadBundleError`
-    for what is wrong with the bundle, `UnsupportedError` for a device, backend or precision that this installation
-    does not have, `InvalidArgumentError` for arguments out of range.
+    Safe to call from many threads: calls beyond `contexts` wait for their turn. Raises `IoError` and
+    `BadBundleError` for what is wrong with the bundle, `UnsupportedError` for a device, backend or precision
+    that this installation does not have, `InvalidArgumentError` for arguments out of range.
     """
 
     def __init__(
@@ -66,7 +67,9 @@ class Predictor:
         source = next(images, None)
         if source is None or next(images, None) is not None:
             count = "no image" if source is None else "more than one image"
-            raise InvalidArgumentError(f"expected exactly one image, the input gives {count}: use predict(inputs)")
+            raise InvalidArgumentError(
+                f"expected exactly one image, the input gives {count}: use predict(inputs)"
+            )
         return self._run([source], threshold)[0]
 
     def predict(
@@ -74,15 +77,18 @@ class Predictor:
     ) -> Iterator[Result]:
         """Predict on a stream of images (see `instseg_rt.sources`), yielding one Result per image, in order.
 
-        Images are read and decoded by a thread in the background while the ones before them are computed, at most two
-        batches ahead; an iterator given as input is drawn from that thread. An input that cannot be read raises its
-        error after the results of all images before it. Closing the generator stops the reading.
+        Images are read and decoded by a thread in the background while the ones before them are computed, at
+        most two batches ahead; an iterator given as input is drawn from that thread. An input that cannot be
+        read raises its error after the results of all images before it. Closing the generator stops the
+        reading.
 
         batch_size: images per inference. threshold, color: as in `__call__`.
         """
         _check_threshold(threshold)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InvalidArgumentError(f"batch_size: expected a whole number of at least 1, found {batch_size!r}")
+            raise InvalidArgumentError(
+                f"batch_size: expected a whole number of at least 1, found {batch_size!r}"
+            )
         return self._stream(inputs, batch_size, threshold, color)
 
     def warm_up(self, batch_size: int = 1) -> None:
@@ -137,13 +143,19 @@ class Predictor:
             raise InvalidArgumentError("this Predictor is closed: make a new one")
         return self._predictor
 
-    def _stream(self, inputs: Any, batch_size: int, threshold: float | None, color: Color) -> Iterator[Result]:
+    def _stream(
+        self, inputs: Any, batch_size: int, threshold: float | None, color: Color
+    ) -> Iterator[Result]:
         batch: list[SourceImage] = []
         images = _ReadAhead(read_sources(inputs, color), limit=2 * batch_size)
         try:
             for item in images:
                 # One core call takes one channel order.
-                if batch and (isinstance(item, BaseException) or len(batch) == batch_size or item.color != batch[0].color):
+                if batch and (
+                    isinstance(item, BaseException)
+                    or len(batch) == batch_size
+                    or item.color != batch[0].color
+                ):
                     yield from self._run(batch, threshold)
                     batch = []
                 if isinstance(item, BaseException):
@@ -177,7 +189,7 @@ class Predictor:
 
 
 class _ReadAhead:
-    """Iterates over images that a daemon thread reads ahead; the reader's exception is yielded as the last item."""
+    """Iterates over images that a daemon thread reads ahead; an exception of theirs is the last item."""
 
     def __init__(self, images: Iterator[SourceImage], limit: int) -> None:
         self._items: queue.SimpleQueue[SourceImage | BaseException | None] = queue.SimpleQueue()
@@ -202,7 +214,7 @@ class _ReadAhead:
                 if self._stopped or (image := next(images, None)) is None:
                     break
                 self._items.put(image)
-        except BaseException as error:  # noqa: BLE001 (handed to the thread that iterates)
+        except BaseException as error:  # handed to the thread that iterates
             self._items.put(error)
         finally:
             self._items.put(None)

@@ -42,17 +42,18 @@ class Timings:
 class Result:
     """N instances of one image, in the order of the model (by class id, then falling score).
 
-    boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the original image (half-open, pixel centres at +0.5), as the
+    boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the original image (half-open, pixel centres at +0.5), as
+    the
         model gave them: they may reach over the border of the image.
     scores: (N,) float32 in 0..1. class_ids: (N,) int32. labels: N names.
     masks: (N, H, W) bool, made on the first access; packed_masks holds the same bits in far less memory.
     orig_shape: (H, W) of the image. names: the name of every class id. timings: see `Timings`.
 
-    `result[i]`, `result[2:5]`, `result[result.scores > 0.8]` and `result[[0, 3]]` give a Result of those instances, and
-    iterating gives one Result per instance. With a string it answers as PaddleX's result does: `result["boxes"]` is a
-    list of `{"cls_id", "label", "score", "coordinate"}` (coordinates clipped to the image), `result["masks"]` the
-    masks cropped to those boxes rounded to whole pixels, (h, w) uint8 of 0 and 1 (both lists without the instances whose
-    box lies outside the image); `result["input_path"]`,
+    `result[i]`, `result[2:5]`, `result[result.scores > 0.8]` and `result[[0, 3]]` give a Result of those
+    instances, and iterating gives one Result per instance. With a string it answers as PaddleX's result does:
+    `result["boxes"]` is a list of `{"cls_id", "label", "score", "coordinate"}` (coordinates clipped to the
+    image), `result["masks"]` the masks cropped to those boxes rounded to whole pixels, (h, w) uint8 of 0 and
+    1 (both lists without the instances whose box lies outside the image); `result["input_path"]`,
     `result["page_index"]` and `result["input_img"]` ((H, W, 3) uint8 BGR) tell what it was made from.
 
     Raises `InvalidArgumentError` when the lengths of the arrays differ or a class id has no name.
@@ -156,7 +157,7 @@ class Result:
 
     def get(self, key: str, default: Any = None) -> Any:
         """`result[key]`, or `default` for a key that PaddleX's result does not have."""
-        return self[key] if key in self else default
+        return self[key] if key in PADDLEX_KEYS else default
 
     def __repr__(self) -> str:
         height, width = self.orig_shape
@@ -230,9 +231,11 @@ class Result:
         print(result_formats.text(self, json_format, indent, ensure_ascii))
 
     def plot(self) -> np.ndarray:
-        """The image with its instances drawn in, (H, W, 3) uint8 BGR; `InvalidArgumentError` without an image."""
+        """The image with its instances drawn in: (H, W, 3) uint8 BGR; `InvalidArgumentError` without image."""
         if self.source is None:
-            raise InvalidArgumentError("this Result was made without an image, so there is nothing to draw on")
+            raise InvalidArgumentError(
+                "this Result was made without an image, so there is nothing to draw on"
+            )
         return draw_result(self.source.bgr(), self)
 
     @cached_property
@@ -243,9 +246,9 @@ class Result:
     def save_to_img(self, path: builtins.str | Path) -> Path:
         """Write the drawing and return its path.
 
-        `path` is the file when it ends as an image does, else a folder in which the file is named after the input:
-        `{stem}_res{suffix}`, with a page `{stem}_{page}_res{suffix}`, without a path `{timestamp}_{random}_res.png`.
-        Raises `IoError` when it cannot be written.
+        `path` is the file when it ends as an image does, else a folder in which the file is named after the
+        input: `{stem}_res{suffix}`, with a page `{stem}_{page}_res{suffix}`, without a path
+        `{timestamp}_{random}_res.png`. Raises `IoError` when it cannot be written.
         """
         return result_files.save_image(self, Path(path))
 
@@ -257,9 +260,10 @@ class Result:
         *,
         mask_format: MaskFormat = "crop",
     ) -> Path:
-        """Write the inner dictionary of `json` and return its path; file naming as `save_to_img`, with `.json`.
+        """Write the inner dictionary of `json` and return its path; named as in `save_to_img`, with `.json`.
 
-        mask_format: "crop" is PaddleX's nested list of 0 and 1, "rle" COCO's compressed RLE of the full image.
+        mask_format: "crop" is PaddleX's nested list of 0 and 1, "rle" COCO's compressed RLE of the full
+        image.
         """
         return result_files.save_json(self, Path(path), indent, ensure_ascii, mask_format)
 
@@ -271,24 +275,28 @@ class Result:
     # --- other tools' formats ---
 
     def polygons(self) -> list[list[tuple[np.ndarray, bool]]]:
-        """Per instance its exact outlines: pairs of points (K, 2) float32, x y along pixel corners, and "is a hole"."""
+        """Per instance its exact outlines: points (K, 2) float32, x y along pixel corners, and "is a hole"."""
         return [mask.polygons() for mask in self.packed_masks]
 
-    def to_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[builtins.str, Any]]:
-        """COCO result entries: `image_id`, `category_id`, `bbox` (x, y, w, h), `score`, `segmentation` (RLE as str).
+    def to_coco(
+        self, image_id: int, category_ids: Sequence[int] | None = None
+    ) -> list[dict[builtins.str, Any]]:
+        """COCO result entries: `image_id`, `category_id`, `bbox` (x, y, w, h), `score`, `segmentation` (RLE).
 
-        category_ids: data-set category id per class id; default: those of the bundle. `bbox` is the model's box, not
-        clipped. pycocotools' `loadRes` takes areas from `bbox` where there is one: drop that key to rate masks by size.
+        category_ids: data-set category id per class id; default: those of the bundle. `bbox` is the model's
+        box, not clipped. pycocotools' `loadRes` takes areas from `bbox` where there is one: drop that key to
+        rate masks by size.
         """
         return result_formats.coco_entries(self, image_id, category_ids)
 
     def to_supervision(self) -> Any:
-        """`supervision.Detections` with masks and `class_name`; `UnsupportedError` where it is not installed."""
+        """`supervision.Detections` with masks and `class_name`; `UnsupportedError` if it is not installed."""
         return result_formats.supervision_detections(self)
 
     def summary(self, normalize: bool = False, decimals: int = 5) -> list[dict[builtins.str, Any]]:
         """Rows shaped as Ultralytics' `Results.summary()`: name, class, confidence, box and segments.
 
-        `segments` is the longest outer outline of the mask (`polygons()` has all). normalize: divide by the image size.
+        `segments` is the longest outer outline of the mask (`polygons()` has all). normalize: divide by the
+        image size.
         """
         return result_formats.summary_rows(self, normalize, decimals)

@@ -56,7 +56,9 @@ def save_image(result: Result, path: Path) -> Path:
     return path
 
 
-def save_json(result: Result, path: Path, indent: int | None, ensure_ascii: bool, mask_format: MaskFormat) -> Path:
+def save_json(
+    result: Result, path: Path, indent: int | None, ensure_ascii: bool, mask_format: MaskFormat
+) -> Path:
     """See `Result.save_to_json`."""
     if mimetypes.guess_type(path.name)[0] != "application/json":
         path = path / f"{result.output_stem}_res.json"
@@ -65,7 +67,7 @@ def save_json(result: Result, path: Path, indent: int | None, ensure_ascii: bool
 
 
 def _input_name(input_path: str) -> PurePosixPath | Path:
-    """The file name of the input; of a URL its path's last part, with what a file name cannot hold replaced."""
+    """The file name of the input; of a URL the last part of its path, made fit for a file name."""
     if not is_url(input_path) and "://" not in input_path:
         return Path(Path(input_path).name)
     last = unquote(PurePosixPath(urlsplit(input_path).path).name)

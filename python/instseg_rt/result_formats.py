@@ -30,7 +30,7 @@ def paddlex_instances(result: Result) -> np.ndarray:
 
 
 def paddlex_boxes(result: Result) -> list[dict[str, Any]]:
-    """`{"cls_id", "label", "score", "coordinate"}` per instance, coordinates clipped to the image, Python numbers."""
+    """`{"cls_id", "label", "score", "coordinate"}` per instance: clipped to the image, Python numbers."""
     boxes = clipped_boxes(result)
     return [
         {
@@ -76,7 +76,9 @@ def paddlex_json(result: Result, *, with_masks: bool = True) -> dict[str, Any]:
 
 def text(result: Result, json_format: bool, indent: int, ensure_ascii: bool) -> str:
     """What `Result.print` prints."""
-    return json.dumps(result.str, indent=indent, ensure_ascii=ensure_ascii) if json_format else str(result.str)
+    return (
+        json.dumps(result.str, indent=indent, ensure_ascii=ensure_ascii) if json_format else str(result.str)
+    )
 
 
 def json_text(result: Result, indent: int | None, ensure_ascii: bool, mask_format: MaskFormat) -> str:
@@ -89,7 +91,8 @@ def json_text(result: Result, indent: int | None, ensure_ascii: bool, mask_forma
     if mask_format == "rle":
         data["masks"] = [_rle(result, index) for index in paddlex_instances(result)]
         return json.dumps(data, indent=indent, ensure_ascii=ensure_ascii)
-    # A mask has up to a million numbers: json would write each on its own indented line, at 100 times the cost.
+    # A mask has up to a million numbers: json would write each on its own indented line, at 100 times the
+    # cost.
     head = json.dumps(data, indent=indent, ensure_ascii=ensure_ascii)
     placeholder = '"masks": "..."'
     position = head.rindex(placeholder)
@@ -167,7 +170,9 @@ def supervision_detections(result: Result) -> Any:
     try:
         from supervision import Detections  # noqa: PLC0415 (optional)
     except ImportError:
-        raise UnsupportedError("to_supervision needs the supervision package: pip install supervision") from None
+        raise UnsupportedError(
+            "to_supervision needs the supervision package: pip install supervision"
+        ) from None
     if len(result) == 0:
         return Detections.empty()
     return Detections(

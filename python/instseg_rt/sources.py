@@ -8,7 +8,7 @@
 | glob pattern (`frames/*.jpg`, `**` for any depth) | the matching files, sorted |
 | `http://`, `https://` address | the image behind it; `rtsp://`: the frames of the stream |
 | `bytes`, `bytearray`, `memoryview` | an encoded image (a whole JPEG, PNG, … file) |
-| numpy array | HxW or HxWx1 grey, HxWx3 colour, HxWx4 colour with alpha (dropped); uint8, or uint16 (its high byte) |
+| numpy array | HxW, HxWx1 grey, HxWx3 colour, HxWx4 with alpha (dropped); uint8, or uint16 (its high byte) |
 | PIL image | with its EXIF orientation applied |
 | int | the camera with this index, until it stops |
 | list, tuple, iterator of these | one after the other, nested as they come |
@@ -44,8 +44,8 @@ IMAGE_SUFFIXES = frozenset(
 MAX_NESTING = 32
 
 _ACCEPTED = (
-    "expected a path, URL, glob pattern, encoded bytes, numpy array, PIL image, camera index, or a list, tuple or "
-    "iterator of these"
+    "expected a path, URL, glob pattern, encoded bytes, numpy array, PIL image, camera index, "
+    "or a list, tuple or iterator of these"
 )
 
 
@@ -78,8 +78,9 @@ def read_sources(inputs: Any, color: Color = "bgr") -> Iterator[SourceImage]:
     """Yield the images of any input of the table above, read and decoded one at a time.
 
     color: channel order of numpy arrays.
-    Raises `InvalidArgumentError` for what is none of these, `IoError` for what cannot be read, `UnsupportedError` for
-    files of a kind that is not read; the message names the input. Images before the bad one have been yielded.
+    Raises `InvalidArgumentError` for what is none of these, `IoError` for what cannot be read,
+    `UnsupportedError` for files of a kind that is not read; the message names the input. Images before the
+    bad one have been yielded.
     """
     if color not in get_args(Color):
         raise InvalidArgumentError(f"color: expected one of {', '.join(get_args(Color))}; found {color!r}")
@@ -96,7 +97,7 @@ def read_sources(inputs: Any, color: Color = "bgr") -> Iterator[SourceImage]:
 
 
 def _read(item: Any, color: Color, depth: int, reused: bool) -> Generator[SourceImage, None, None]:
-    """`reused`: the item comes from an iterator, which may fill the same array again while it is still in use."""
+    """`reused`: the item comes from an iterator, which may fill its array again while it is in use."""
     if isinstance(item, str | os.PathLike):
         yield from _read_text(os.fspath(item), color)
     elif isinstance(item, np.ndarray):
@@ -105,7 +106,9 @@ def _read(item: Any, color: Color, depth: int, reused: bool) -> Generator[Source
     elif isinstance(item, bytes | bytearray | memoryview):
         yield from _read_encoded(item, f"encoded image of {len(item)} bytes", None)
     elif isinstance(item, int | np.integer) and not isinstance(item, bool):
-        yield from (SourceImage(frame, "bgr", None, i) for i, frame in enumerate(video.camera_frames(int(item))))
+        yield from (
+            SourceImage(frame, "bgr", None, i) for i, frame in enumerate(video.camera_frames(int(item)))
+        )
     elif _is_pil_image(item):
         yield _from_pil(item)
     elif isinstance(item, list | tuple | Iterator):
@@ -134,7 +137,8 @@ def _read_text(text: str | bytes, color: Color) -> Iterator[SourceImage]:
         if path.is_dir():
             paths = _images_below(path)
         elif not path.exists() and glob.has_magic(text):
-            paths = sorted(Path(match) for match in glob.iglob(text, recursive=True) if Path(match).is_file())
+            matches = glob.glob(text, recursive=True)  # noqa: PTH207 (Path.glob refuses absolute patterns)
+            paths = sorted(path for path in map(Path, matches) if path.is_file())
             if not paths:
                 raise IoError(f"{text}: no file matches this pattern")
         else:
@@ -156,7 +160,9 @@ def _images_below(folder: Path) -> list[Path]:
         if Path(name).suffix.lower() in IMAGE_SUFFIXES
     ]
     if not found:
-        raise IoError(f"{folder}: no image in this directory or below it (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise IoError(
+            f"{folder}: no image in this directory or below (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
+        )
     return sorted(found)
 
 

@@ -1,4 +1,4 @@
-"""Text as pixels: OpenCV's built-in fonts for ASCII, a system font (through Pillow, if installed) for the rest."""
+"""Text as pixels: OpenCV's own font for ASCII, a system font (through Pillow, if installed) for the rest."""
 
 from __future__ import annotations
 
@@ -17,13 +17,23 @@ import numpy as np
 _MAX_FONTS_TRIED = 300
 _FONT_SUFFIXES = (".ttf", ".otf", ".ttc")
 # Fonts with many scripts first; the others after them, by name.
-_PREFERRED = ("notosanscjk", "sourcehansans", "wqy", "msyh", "pingfang", "unifont", "notosans", "dejavusans", "arial")
+_PREFERRED = (
+    "notosanscjk",
+    "sourcehansans",
+    "wqy",
+    "msyh",
+    "pingfang",
+    "unifont",
+    "notosans",
+    "dejavusans",
+    "arial",
+)
 _MISSING_CHARACTER = "\U0010ffff"
 
 
 @dataclass(frozen=True, slots=True)
 class TextImage:
-    """Rendered text: `coverage` (height, width) uint8, 255 where the ink is; `padding` pixels go around it."""
+    """Rendered text: `coverage` (height, width) uint8, 255 where ink is; `padding` pixels go around it."""
 
     coverage: np.ndarray
     padding: int
@@ -35,6 +45,16 @@ class TextImage:
     @property
     def width(self) -> int:
         return int(self.coverage.shape[1])
+
+    @property
+    def outer_height(self) -> int:
+        """Height with the padding on both sides."""
+        return self.height + 2 * self.padding
+
+    @property
+    def outer_width(self) -> int:
+        """Width with the padding on both sides."""
+        return self.width + 2 * self.padding
 
 
 @functools.lru_cache(maxsize=512)
@@ -125,7 +145,12 @@ def _font_folders() -> list[Path]:
         return [Path("/System/Library/Fonts"), Path("/Library/Fonts"), home / "Library/Fonts"]
     if sys.platform == "win32":
         return [Path(os.environ.get("WINDIR", r"C:\Windows")) / "Fonts"]
-    return [Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), home / ".fonts", home / ".local/share/fonts"]
+    return [
+        Path("/usr/share/fonts"),
+        Path("/usr/local/share/fonts"),
+        home / ".fonts",
+        home / ".local/share/fonts",
+    ]
 
 
 def _preference(path: Path) -> int:
