@@ -6,7 +6,6 @@ import time
 import urllib.error
 import urllib.request
 from http.client import HTTPException
-from urllib.parse import urlsplit
 
 from instseg_rt.errors import IoError
 
@@ -17,7 +16,7 @@ _CHUNK_BYTES = 1 << 20
 
 def is_url(text: str) -> bool:
     """Whether the text is an http or https address."""
-    return urlsplit(text).scheme.lower() in ("http", "https")
+    return text.lower().startswith(("http://", "https://"))
 
 
 def download(

@@ -57,7 +57,7 @@ def draw_result(image: np.ndarray, result: Result) -> np.ndarray:
     for index in np.argsort(-result.scores, kind="stable"):
         class_id = int(result.class_ids[index])
         text = f"{result.names[class_id]} {result.scores[index]:.2f}"
-        fallback = f"class {class_id} {result.scores[index]:.2f}"
+        fallback = f"class {class_id}: {result.scores[index]:.2f}"
         label = _fitting_text((text, fallback), text_height, height, width)
         if label is not None and np.isfinite(result.boxes[index]).all():
             x, y = _place(result.boxes[index], label, (height, width), taken)
@@ -101,7 +101,7 @@ def _box(canvas: np.ndarray, box: np.ndarray, color: Color, thickness: int) -> N
 def _place(
     box: np.ndarray, label: TextImage, size: tuple[int, int], taken: list[Rectangle]
 ) -> tuple[int, int]:
-    """Top-left corner of a label at the first free place around its box; where none is free, the least covered.
+    """Top-left corner of a label at the first free place around its box; else the least covered.
 
     size: (height, width) of the image, which the label fits in. taken: the labels so far; this one is added.
     """

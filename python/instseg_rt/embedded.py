@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from instseg_rt.errors import InvalidArgumentError, IoError
@@ -26,12 +27,12 @@ def default_bundle(folder: Path = _FOLDER) -> Path:
     return next(iter(bundles.values()))
 
 
-def resolve_bundle(bundle: str | Path, folder: Path = _FOLDER) -> Path:
+def resolve_bundle(bundle: str | os.PathLike[str], folder: Path = _FOLDER) -> Path:
     """The directory of a bundle given by path or by the name of an embedded one; a path that exists wins.
 
     Raises `InvalidArgumentError` for another type, `IoError` when there is no such directory or name.
     """
-    if not isinstance(bundle, str | Path):
+    if not isinstance(bundle, str | os.PathLike):
         raise InvalidArgumentError(
             f"bundle: expected a path or the name of an embedded bundle, found {type(bundle).__name__}"
         )

@@ -76,7 +76,7 @@ def check_pixel_count(height: int, width: int, name: str) -> None:
     """`InvalidArgumentError` when an image of this size is more than the runtime takes."""
     if height * width > MAX_IMAGE_PIXELS:
         raise InvalidArgumentError(
-            f"{name}: {width} x {height} pixels are over the limit of {MAX_IMAGE_PIXELS}: scale or cut the image"
+            f"{name}: {width} x {height} pixels are over the limit of {MAX_IMAGE_PIXELS}: scale or cut it"
         )
 
 

@@ -47,7 +47,7 @@ class Predictor:
     ) -> None:
         _check_threshold(threshold)
         self._predictor: _core.Predictor | None = _core.Predictor(
-            str(resolve_bundle(bundle)),
+            resolve_bundle(bundle),
             device=parse_device(device),
             backend=backend or "",
             precision=precision,
@@ -55,6 +55,9 @@ class Predictor:
             threads=threads or 0,
             contexts=contexts,
         )
+        # Copied once: the core makes new lists on each access.
+        self._names = tuple(self._predictor.bundle.labels)
+        self._category_ids = tuple(self._predictor.bundle.category_ids)
 
     def __call__(self, image: Any, threshold: float | None = None, *, color: Color = "bgr") -> Result:
         """Predict on one image: any input of `instseg_rt.sources` that gives exactly one.
@@ -98,7 +101,7 @@ class Predictor:
     @property
     def labels(self) -> list[str]:
         """Class names, by class id."""
-        return list(self._core.bundle.labels)
+        return list(self._names)
 
     @property
     def info(self) -> _core.BundleInfo:
@@ -170,7 +173,6 @@ class Predictor:
             images.stop()
 
     def _run(self, batch: list[SourceImage], threshold: float | None) -> list[Result]:
-        info = self._core.bundle
         found = self._core.predict([source.image for source in batch], batch[0].color, threshold=threshold)
         return [
             Result(
@@ -178,11 +180,11 @@ class Predictor:
                 core.scores,
                 core.class_ids,
                 core.masks,
-                names=info.labels,
+                names=self._names,
                 orig_shape=(core.height, core.width),
-                category_ids=info.category_ids,
+                category_ids=self._category_ids,
                 source=source,
-                timings=_timings(core.timings, source, len(batch)),
+                timings=_timings(core.timings, source),
             )
             for core, source in zip(found, batch, strict=True)
         ]
@@ -225,12 +227,12 @@ def _check_threshold(threshold: float | None) -> None:
         raise InvalidArgumentError(f"threshold: expected a number from 0 to 1, found {threshold!r}")
 
 
-def _timings(core: dict[str, float], source: SourceImage, batch_size: int) -> Timings:
+def _timings(core: _core.Timings, source: SourceImage) -> Timings:
     return Timings(
         decode_ms=source.decode_ms,
         preprocess_ms=core["preprocess_ms"],
         inference_ms=core["inference_ms"],
         postprocess_ms=core["postprocess_ms"],
         total_ms=core["total_ms"],
-        batch_size=batch_size,
+        batch_size=core["batch"],
     )

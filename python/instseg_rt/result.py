@@ -231,7 +231,7 @@ class Result:
         print(result_formats.text(self, json_format, indent, ensure_ascii))
 
     def plot(self) -> np.ndarray:
-        """The image with its instances drawn in: (H, W, 3) uint8 BGR; `InvalidArgumentError` without image."""
+        """The image with its instances drawn in, (H, W, 3) uint8 BGR. Needs an image."""
         if self.source is None:
             raise InvalidArgumentError(
                 "this Result was made without an image, so there is nothing to draw on"
@@ -275,7 +275,7 @@ class Result:
     # --- other tools' formats ---
 
     def polygons(self) -> list[list[tuple[np.ndarray, bool]]]:
-        """Per instance its exact outlines: points (K, 2) float32, x y along pixel corners, and "is a hole"."""
+        """Per instance its outlines, exact: points (K, 2) float32, x y of pixel corners, and "is a hole"."""
         return [mask.polygons() for mask in self.packed_masks]
 
     def to_coco(

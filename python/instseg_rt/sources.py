@@ -124,8 +124,8 @@ def _read(item: Any, color: Color, depth: int, reused: bool) -> Generator[Source
 def _read_text(text: str | bytes, color: Color) -> Iterator[SourceImage]:
     if isinstance(text, bytes):
         text = os.fsdecode(text)
-    if not text:
-        raise InvalidArgumentError(f"input: found an empty path; {_ACCEPTED}")
+    if not text or "\0" in text:
+        raise InvalidArgumentError(f"input: found {text!r}, which is no path; {_ACCEPTED}")
     if is_url(text):
         yield from _read_encoded(download(text), text, text)
         return
@@ -143,8 +143,8 @@ def _read_text(text: str | bytes, color: Color) -> Iterator[SourceImage]:
                 raise IoError(f"{text}: no file matches this pattern")
         else:
             paths = [path]
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise IoError(f"{text!r}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise IoError(f"{text}: cannot be read: {error.strerror}") from error
     for file in paths:
         yield from _read_file(file)
 

@@ -114,6 +114,6 @@ def _nothing_found(predictor: Predictor, threshold: float | None) -> str:
     return (
         f"Nothing found with score > {limit:g}. "
         f"{predictor.info.model} knows these classes: {', '.join(predictor.labels)}.\n"
-        "For everyday photos take a model with the 80 COCO classes: `instseg models` says where the official\n"
-        "weights are, `instseg export` makes a bundle of them, `instseg demo IMAGE --bundle BUNDLE` runs it."
+        "For everyday photos take a model with the 80 COCO classes: `instseg models` says where the\n"
+        "official weights are, `instseg export` makes a bundle, `instseg demo IMAGE --bundle BUNDLE` runs it."
     )

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from instseg_rt import _core
 from instseg_rt.cli.console import facts, stdout_console
-from instseg_rt.embedded import MANIFEST_NAME, resolve_bundle
-from instseg_rt.files import read_bytes
+from instseg_rt.embedded import resolve_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MIB = 1 << 20
 
 _EPILOG = """\
 The manifest is checked and the sha256 of every stage file is compared before anything is shown.
@@ -29,78 +33,97 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "bundle", metavar="BUNDLE", help="bundle directory, or the name of an embedded bundle"
     )
-    parser.add_argument("--json", action="store_true", help="the whole manifest and the engines, as JSON")
+    parser.add_argument("--json", action="store_true", help="as JSON, with every label")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check the bundle and print it."""
-    path = resolve_bundle(args.bundle)
-    _core.load_bundle(str(path))
-    manifest = yaml.safe_load(read_bytes(path / MANIFEST_NAME))
-    engines = _engines(path)
+    info = _core.load_bundle(resolve_bundle(args.bundle))
     if args.json:
-        print(json.dumps({"path": str(path), **manifest, "engines": engines}, indent=2, default=str))
+        print(json.dumps(_data(info), indent=2, default=str))
     else:
-        stdout_console().print(facts(str(path), _rows(path, manifest, engines)))
+        stdout_console().print(facts(str(info.path), _rows(info)))
     return 0
 
 
-def _engines(path: Path) -> list[dict[str, Any]]:
-    files = sorted((path / "engines").glob("*.engine"))
-    return [{"file": f"engines/{file.name}", "bytes": file.stat().st_size} for file in files]
+def _engines(bundle: Path) -> list[Path]:
+    return sorted((bundle / "engines").glob("*.engine"))
 
 
-def _rows(path: Path, manifest: dict[str, Any], engines: list[dict[str, Any]]) -> list[tuple[str, object]]:
-    labels, spec, batch = manifest["labels"], manifest["input"], manifest["batch"]
+def _tensors(specs: Sequence[_core.TensorSpec]) -> list[dict[str, Any]]:
+    return [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in specs]
+
+
+def _data(info: _core.BundleInfo) -> dict[str, Any]:
+    spec, batch = info.input, info.batch
+    return {
+        "path": str(info.path),
+        "model": info.model,
+        "family": info.family,
+        "labels": info.labels,
+        "category_ids": info.category_ids,
+        "input": {
+            "height": spec.height,
+            "width": spec.width,
+            "color": spec.color,
+            "interpolation": spec.interpolation,
+            "scale": spec.scale,
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+        },
+        "batch": {"min": batch.min, "opt": batch.opt, "max": batch.max},
+        "stages": [
+            {
+                "name": stage.name,
+                "file": str(stage.file),
+                "sha256": stage.sha256,
+                "inputs": _tensors(stage.inputs),
+                "outputs": _tensors(stage.outputs),
+            }
+            for stage in info.stages
+        ],
+        "engines": [str(file) for file in _engines(info.path)],
+        "decode": info.decode,
+        "threshold": info.threshold,
+        "provenance": yaml.safe_load(info.provenance),
+        "verification": yaml.safe_load(info.verification),
+    }
+
+
+def _rows(info: _core.BundleInfo) -> list[tuple[str, object]]:
+    spec, batch = info.input, info.batch
     rows: list[tuple[str, object]] = [
-        ("model", manifest["model"]),
-        ("family", manifest["family"]),
-        ("classes", f"{len(labels)}: {_shortened(labels)}"),
+        ("model", info.model),
+        ("family", info.family),
+        ("classes", f"{len(info.labels)}: {_shortened(info.labels)}"),
         (
             "input",
-            f"{spec['width']} x {spec['height']} {spec['color']}, {spec['resize']}, {spec['interpolation']}",
+            f"{spec.width} x {spec.height} {spec.color}, stretched with {spec.interpolation} interpolation",
         ),
-        ("batch", f"{batch['min']}..{batch['max']}, engines built for {batch['opt']}"),
-        ("threshold", f"score > {manifest['threshold']}"),
-        ("decode", _pairs(manifest["decode"])),
+        ("batch", f"{batch.min} to {batch.max}; engines are built for {batch.opt}"),
+        ("threshold", f"score > {info.threshold:g}"),
+        ("decode", "\n".join(f"{key}: {value}" for key, value in info.decode.items())),
     ]
-    for stage in manifest["stages"]:
-        size = (path / stage["file"]).stat().st_size / (1 << 20)
-        tensors = [
-            *(("in ", tensor) for tensor in stage["inputs"]),
-            *(("out", tensor) for tensor in stage["outputs"]),
-        ]
-        lines = [f"{stage['file']}, {size:.1f} MiB, sha256 {stage['sha256'][:12]}…"]
-        lines += [
-            f"{way} {tensor['name']} {tensor['dtype']} {_shape(tensor['shape'])}" for way, tensor in tensors
-        ]
-        rows.append((f"stage {stage['name']}", "\n".join(lines)))
-    rows.append(
-        (
-            "engines",
-            "\n".join(f"{engine['file']}, {engine['bytes'] / (1 << 20):.1f} MiB" for engine in engines)
-            or "none: the backend compiles the ONNX stages when the bundle is opened",
-        )
-    )
-    rows.append(("provenance", _pairs(manifest.get("provenance")) or "not recorded"))
-    rows.append(("verification", _pairs(manifest.get("verification")) or "not recorded"))
+    for stage in info.stages:
+        lines = [f"{stage.file.relative_to(info.path)}, {_size(stage.file)}, sha256 {stage.sha256[:12]}…"]
+        lines += [f"in  {_tensor(tensor)}" for tensor in stage.inputs]
+        lines += [f"out {_tensor(tensor)}" for tensor in stage.outputs]
+        rows.append((f"stage {stage.name}", "\n".join(lines)))
+    engines = [f"{file.relative_to(info.path)}, {_size(file)}" for file in _engines(info.path)]
+    none = "none: the backend compiles the ONNX stages when the bundle is opened"
+    rows.append(("engines", "\n".join(engines) or none))
+    rows.append(("provenance", info.provenance.strip() or "not recorded"))
+    rows.append(("verification", info.verification.strip() or "not recorded"))
     return rows
 
 
-def _shortened(labels: list[str], limit: int = 20) -> str:
+def _shortened(labels: Sequence[str], limit: int = 20) -> str:
     return ", ".join(labels[:limit]) + (f", … ({len(labels) - limit} more)" if len(labels) > limit else "")
 
 
-def _shape(shape: list[Any]) -> str:
-    return f"[{', '.join(str(dimension) for dimension in shape)}]"
+def _tensor(spec: _core.TensorSpec) -> str:
+    return f"{spec.name} {spec.dtype} [{', '.join(map(str, spec.shape))}]"
 
 
-def _pairs(values: Any) -> str:
-    """Nested keys and values as lines."""
-    if not isinstance(values, dict):
-        return "" if values is None else str(values)
-    lines = []
-    for key, value in values.items():
-        inner = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        lines.append(f"{key}: {inner}")
-    return "\n".join(lines)
+def _size(file: Path) -> str:
+    return f"{file.stat().st_size / _MIB:.1f} MiB"
