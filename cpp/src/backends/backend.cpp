@@ -1,0 +1,237 @@
+#include "backends/backend.hpp"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <sstream>
+#include <string_view>
+
+#include "instseg/error.hpp"
+#include "instseg/predictor.hpp"
+
+namespace instseg {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPrefix = "libinstseg_backend_";
+constexpr std::string_view kSuffix = ".so";
+
+struct Registry {
+  std::mutex mutex;
+  std::map<fs::path, std::shared_ptr<const Backend>> loaded;
+  std::map<std::string, std::vector<fs::path>> hints;
+};
+
+Registry& registry() {
+  static Registry instance;
+  return instance;
+}
+
+// The folder of the library (or program) that this code is linked into.
+fs::path own_folder() {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<const void*>(&own_folder), &info) == 0 || info.dli_fname == nullptr) {
+    return {};
+  }
+  std::error_code ignored;
+  return fs::weakly_canonical(info.dli_fname, ignored).parent_path();
+}
+
+std::vector<fs::path> search_folders() {
+  std::vector<fs::path> folders;
+  if (const char* variable = std::getenv("INSTSEG_PLUGIN_PATH")) {
+    std::istringstream parts(variable);
+    for (std::string part; std::getline(parts, part, ':');) {
+      if (!part.empty()) {
+        folders.emplace_back(part);
+      }
+    }
+  }
+  const fs::path own = own_folder();
+  folders.push_back(own);
+  folders.push_back(own / "instseg" / "plugins");
+  return folders;
+}
+
+std::string join(const std::vector<fs::path>& paths) {
+  std::string text;
+  for (const fs::path& path : paths) {
+    text += (text.empty() ? "" : ", ") + path.string();
+  }
+  return text;
+}
+
+std::string plugin_name(const fs::path& file) {
+  const std::string stem = file.stem().string();
+  return stem.starts_with(kPrefix) ? stem.substr(kPrefix.size()) : stem;
+}
+
+// "libopenvino.so.2641" of the loader's "libopenvino.so.2641: cannot open shared object file: …".
+std::optional<std::string> missing_library(const std::string& loader_error) {
+  const std::size_t end = loader_error.find(": cannot open shared object file");
+  if (end == std::string::npos || loader_error.substr(0, end).find('/') != std::string::npos) {
+    return std::nullopt;
+  }
+  return loader_error.substr(0, end);
+}
+
+struct Loaded {
+  void* handle = nullptr;
+  std::string error;
+};
+
+// Opens the plug-in. Where a library that it needs is not on the loader's path, loads that library from the hinted
+// folders first: the loader then takes the one in memory, which has the same soname.
+Loaded open_with_hints(const fs::path& plugin, const std::vector<fs::path>& hints) {
+  std::set<std::string> preloaded;
+  while (true) {
+    if (void* handle = dlopen(plugin.c_str(), RTLD_NOW | RTLD_LOCAL)) {
+      return {handle, {}};
+    }
+    const char* text = dlerror();
+    const std::string error = text != nullptr ? text : "unknown loader error";
+    const std::optional<std::string> missing = missing_library(error);
+    if (!missing || !preloaded.insert(*missing).second) {
+      return {nullptr, error};
+    }
+    const auto found = std::find_if(hints.begin(), hints.end(), [&](const fs::path& folder) {
+      std::error_code ignored;
+      return fs::is_regular_file(folder / *missing, ignored);
+    });
+    if (found == hints.end()) {
+      return {nullptr, error};
+    }
+    if (dlopen((*found / *missing).c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+      const char* reason = dlerror();
+      return {nullptr, reason != nullptr ? reason : error};
+    }
+  }
+}
+
+std::string load_failure(const fs::path& plugin, const std::string& name, const std::string& loader_error) {
+  std::string message = "cannot load backend '" + name + "' from " + plugin.string() + ": ";
+  if (const std::optional<std::string> missing = missing_library(loader_error)) {
+    return message + "it needs " + *missing + ", which is not found; install the release of " + name +
+           " that the plug-in was built for (`pip install " + name +
+           "`), or add the folder with that file to LD_LIBRARY_PATH";
+  }
+  return message + loader_error;
+}
+
+}  // namespace
+
+Backend::Backend(const fs::path& plugin) {
+  const std::string name = plugin_name(plugin);
+  std::vector<fs::path> hints;
+  if (const auto found = registry().hints.find(name); found != registry().hints.end()) {
+    hints = found->second;
+  }
+  const Loaded loaded = open_with_hints(plugin, hints);
+  if (loaded.handle == nullptr) {
+    throw Error(ErrorCode::unsupported, load_failure(plugin, name, loaded.error));
+  }
+  // POSIX promises that an object pointer from dlsym can be turned into a function pointer.
+  using Entry = const instseg_backend* (*)(std::uint32_t);
+  const auto entry = reinterpret_cast<Entry>(dlsym(loaded.handle, "instseg_backend_entry"));
+  if (entry == nullptr) {
+    throw Error(ErrorCode::unsupported, plugin.string() + " is no backend plug-in: it has no function "
+                                                          "instseg_backend_entry");
+  }
+  functions_ = entry(INSTSEG_BACKEND_ABI_VERSION);
+  if (functions_ == nullptr || functions_->abi_version != INSTSEG_BACKEND_ABI_VERSION ||
+      functions_->struct_size < sizeof(instseg_backend)) {
+    const std::string found =
+        functions_ == nullptr ? "another one" : std::to_string(functions_->abi_version);
+    throw Error(ErrorCode::unsupported,
+                "backend plug-in " + plugin.string() + " has interface version " + found + ", this library needs " +
+                    std::to_string(INSTSEG_BACKEND_ABI_VERSION) + "; install library and plug-in of one release");
+  }
+}
+
+bool Backend::supports_device(const std::string& device) const {
+  return functions_->supports_device(device.c_str()) != 0;
+}
+
+std::vector<PluginFile> find_plugins() {
+  std::map<std::string, fs::path> by_name;
+  for (const fs::path& folder : search_folders()) {
+    std::error_code error;
+    for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+      const std::string file = entry->path().filename().string();
+      if (file.starts_with(kPrefix) && file.ends_with(kSuffix)) {
+        by_name.emplace(plugin_name(entry->path()), entry->path());
+      }
+    }
+  }
+  std::vector<PluginFile> plugins;
+  for (auto& [name, path] : by_name) {
+    plugins.push_back({name, path});
+  }
+  return plugins;
+}
+
+std::shared_ptr<const Backend> load_plugin(const PluginFile& plugin) {
+  const std::lock_guard lock(registry().mutex);
+  std::shared_ptr<const Backend>& slot = registry().loaded[plugin.path];
+  if (!slot) {
+    slot = std::make_shared<const Backend>(plugin.path);
+  }
+  return slot;
+}
+
+std::shared_ptr<const Backend> load_backend(const std::string& name, const std::string& device) {
+  std::string reasons;
+  bool named_found = false;
+  for (const PluginFile& plugin : find_plugins()) {
+    if (!name.empty() && plugin.name != name) {
+      continue;
+    }
+    named_found = true;
+    try {
+      std::shared_ptr<const Backend> backend = load_plugin(plugin);
+      if (backend->supports_device(device)) {
+        return backend;
+      }
+      reasons += "; backend '" + plugin.name + "' does not run on it";
+    } catch (const Error& error) {
+      reasons += std::string("; ") + error.what();
+    }
+  }
+  if (!named_found) {
+    reasons += "; no plug-in " + std::string(kPrefix) + (name.empty() ? "*" : name) + std::string(kSuffix) + " in " +
+               join(search_folders()) + " (INSTSEG_PLUGIN_PATH adds folders)";
+  }
+  throw Error(ErrorCode::unsupported, "no backend" + (name.empty() ? "" : " '" + name + "'") + " for device '" +
+                                          device + "'" + reasons);
+}
+
+std::vector<BackendInfo> backends() {
+  std::vector<BackendInfo> infos;
+  for (const PluginFile& plugin : find_plugins()) {
+    BackendInfo info{plugin.name, plugin.path, false, {}, {}};
+    try {
+      info.version = load_plugin(plugin)->version();
+      info.available = true;
+    } catch (const Error& error) {
+      info.error = error.what();
+    }
+    infos.push_back(std::move(info));
+  }
+  return infos;
+}
+
+void set_library_hint(const std::string& backend, const fs::path& folder) {
+  const std::lock_guard lock(registry().mutex);
+  std::vector<fs::path>& hints = registry().hints[backend];
+  if (std::find(hints.begin(), hints.end(), folder) == hints.end()) {
+    hints.push_back(folder);
+  }
+}
+
+}  // namespace instseg

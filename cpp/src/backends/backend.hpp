@@ -1,0 +1,46 @@
+// Backend plug-ins: where they are looked for, and how they are loaded.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/plugin_api.h"
+
+namespace instseg {
+
+// A plug-in that is loaded. It stays in the process: unloading inference libraries with threads of their own is not
+// safe.
+class Backend {
+ public:
+  // Throws Error(unsupported) where the file, or a library that it needs, cannot be loaded or has another interface
+  // version; the message names the file.
+  explicit Backend(const std::filesystem::path& plugin);
+
+  [[nodiscard]] const instseg_backend& functions() const noexcept { return *functions_; }
+  [[nodiscard]] std::string name() const { return functions_->name; }
+  [[nodiscard]] std::string version() const { return functions_->version; }
+  [[nodiscard]] bool supports_device(const std::string& device) const;
+
+ private:
+  const instseg_backend* functions_ = nullptr;
+};
+
+struct PluginFile {
+  std::string name;  // <name> of libinstseg_backend_<name>.so
+  std::filesystem::path path;
+};
+
+// All plug-ins in the search folders, by name; of one name the first folder's.
+std::vector<PluginFile> find_plugins();
+
+// Loads `name`, or with an empty name the first plug-in that supports `device`. A plug-in is loaded once per process.
+//
+// Throws Error(unsupported) that says which folders were searched and why each plug-in was refused.
+std::shared_ptr<const Backend> load_backend(const std::string& name, const std::string& device);
+
+// As load_backend for one file that find_plugins returned.
+std::shared_ptr<const Backend> load_plugin(const PluginFile& plugin);
+
+}  // namespace instseg

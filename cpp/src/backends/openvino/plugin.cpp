@@ -1,0 +1,107 @@
+// The C interface of the OpenVINO backend.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "backends/openvino/openvino_session.hpp"
+#include "backends/plugin_api.h"
+
+using instseg::openvino_backend::OpenVinoContext;
+using instseg::openvino_backend::OpenVinoSession;
+using instseg::openvino_backend::StatusError;
+
+struct instseg_session : OpenVinoSession {
+  using OpenVinoSession::OpenVinoSession;
+};
+
+struct instseg_context : OpenVinoContext {
+  using OpenVinoContext::OpenVinoContext;
+};
+
+namespace {
+
+// Copies a message on one line: OpenVINO's are several lines with source positions.
+void write_message(instseg_message* message, std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  while (text.ends_with(' ')) {
+    text.pop_back();
+  }
+  if (message->size > 0) {
+    const std::size_t length = std::min(text.size(), message->size - 1);
+    std::memcpy(message->text, text.data(), length);
+    message->text[length] = '\0';
+  }
+}
+
+// Runs `body` and turns what it throws into a status.
+template <class Body>
+std::int32_t guarded(instseg_message* message, Body&& body) noexcept {
+  try {
+    body();
+    return INSTSEG_STATUS_OK;
+  } catch (const StatusError& error) {
+    write_message(message, error.what());
+    return error.status();
+  } catch (const std::bad_alloc&) {
+    write_message(message, "out of memory");
+    return INSTSEG_STATUS_OUT_OF_MEMORY;
+  } catch (const std::exception& error) {
+    write_message(message, error.what());
+    return INSTSEG_STATUS_BACKEND;
+  } catch (...) {
+    write_message(message, "unknown exception");
+    return INSTSEG_STATUS_BACKEND;
+  }
+}
+
+std::int32_t supports_device(const char* device) { return std::strcmp(device, "cpu") == 0 ? 1 : 0; }
+
+std::int32_t session_create(const char* path, const instseg_session_options* options, instseg_session** session,
+                            instseg_message* message) {
+  return guarded(message, [&] {
+    if (options->struct_size < sizeof(instseg_session_options)) {
+      throw StatusError(INSTSEG_STATUS_INVALID_ARGUMENT, "session options of an older library");
+    }
+    *session = std::make_unique<instseg_session>(path, *options).release();  // to session_destroy
+  });
+}
+
+void session_destroy(instseg_session* session) { std::unique_ptr<instseg_session>{session}; }
+
+std::int32_t session_inputs(const instseg_session* session, const instseg_tensor** tensors, std::size_t* count) {
+  *tensors = session->input_tensors().data();
+  *count = session->input_tensors().size();
+  return INSTSEG_STATUS_OK;
+}
+
+std::int32_t session_outputs(const instseg_session* session, const instseg_tensor** tensors, std::size_t* count) {
+  *tensors = session->output_tensors().data();
+  *count = session->output_tensors().size();
+  return INSTSEG_STATUS_OK;
+}
+
+std::int32_t context_create(instseg_session* session, instseg_context** context, instseg_message* message) {
+  return guarded(message, [&] {
+    *context = std::make_unique<instseg_context>(*session).release();  // to context_destroy
+  });
+}
+
+void context_destroy(instseg_context* context) { std::unique_ptr<instseg_context>{context}; }
+
+std::int32_t context_run(instseg_context* context, std::int64_t batch, void* const* inputs, void* const* outputs,
+                         instseg_message* message) {
+  return guarded(message, [&] { context->run(batch, inputs, outputs); });
+}
+
+}  // namespace
+
+extern "C" const instseg_backend* instseg_backend_entry(uint32_t abi_version) {
+  static const std::string version = ov::get_openvino_version().buildNumber;
+  static const instseg_backend backend{INSTSEG_BACKEND_ABI_VERSION, sizeof(instseg_backend), "openvino",
+                                       version.c_str(),             supports_device,         session_create,
+                                       session_destroy,             session_inputs,          session_outputs,
+                                       context_create,              context_destroy,         context_run};
+  return abi_version == INSTSEG_BACKEND_ABI_VERSION ? &backend : nullptr;
+}

@@ -1,0 +1,160 @@
+#include "ops/nms.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "instseg/error.hpp"
+
+namespace instseg {
+namespace {
+
+constexpr std::size_t kBlock = 64;
+
+[[noreturn]] void fail(const std::string& what) {
+  throw Error(ErrorCode::invalid_argument, "multiclass NMS: " + what);
+}
+
+void check(std::span<const Box> boxes, std::span<const float> scores, int classes,
+           const NmsSpec& spec) {
+  if (classes < 0 || boxes.size() > INT32_MAX) {
+    fail(std::to_string(classes) + " classes, " + std::to_string(boxes.size()) +
+         " boxes; expected counts of 0 to " + std::to_string(INT32_MAX));
+  }
+  const std::size_t expected = boxes.size() * static_cast<std::size_t>(classes);
+  if (scores.size() != expected) {
+    fail(std::to_string(scores.size()) + " scores, expected " + std::to_string(expected) + " (" +
+         std::to_string(classes) + " classes x " + std::to_string(boxes.size()) + " boxes)");
+  }
+  if (std::isnan(spec.score_threshold) || std::isnan(spec.iou_threshold)) {
+    fail("a threshold is NaN");
+  }
+}
+
+bool has_nan(const Box& box) {
+  return std::isnan(box.x1) || std::isnan(box.y1) || std::isnan(box.x2) || std::isnan(box.y2);
+}
+
+float area_of(const Box& box) {
+  return box.x2 < box.x1 || box.y2 < box.y1 ? 0.0F : (box.x2 - box.x1) * (box.y2 - box.y1);
+}
+
+// Most scores are below the threshold: whole blocks are passed over by one vectorised count.
+void collect_candidates(std::span<const Box> boxes, std::span<const float> scores, int class_id,
+                        float threshold, std::vector<Candidate>& candidates) {
+  candidates.clear();
+  for (std::size_t begin = 0; begin < scores.size(); begin += kBlock) {
+    const std::span<const float> block =
+        scores.subspan(begin, std::min(kBlock, scores.size() - begin));
+    int above = 0;
+    for (const float score : block) {
+      above += score > threshold ? 1 : 0;
+    }
+    for (std::size_t i = 0; above > 0; ++i) {
+      if (block[i] > threshold) {
+        --above;
+        if (!has_nan(boxes[begin + i])) {
+          candidates.push_back({class_id, static_cast<int>(begin + i), block[i]});
+        }
+      }
+    }
+  }
+}
+
+bool better(const Candidate& a, const Candidate& b) {
+  if (a.score != b.score) {
+    return a.score > b.score;
+  }
+  return a.class_id != b.class_id ? a.class_id < b.class_id : a.anchor < b.anchor;
+}
+
+// The best `count` in order (all of them where count is negative).
+void sort_best(std::vector<Candidate>& candidates, int count) {
+  if (count >= 0 && candidates.size() > static_cast<std::size_t>(count)) {
+    const auto end = candidates.begin() + count;
+    std::nth_element(candidates.begin(), end, candidates.end(), better);
+    candidates.erase(end, candidates.end());
+  }
+  std::sort(candidates.begin(), candidates.end(), better);
+}
+
+// Does a box of the kept ones overlap more than the threshold? The loop over a block has neither
+// exits nor branches, so that it vectorises.
+bool is_suppressed(const Box& box, float area, float iou_threshold, const NmsScratch& kept) {
+  const std::size_t count = kept.kept_area.size();
+  const float* x1 = kept.kept_x1.data();
+  const float* y1 = kept.kept_y1.data();
+  const float* x2 = kept.kept_x2.data();
+  const float* y2 = kept.kept_y2.data();
+  const float* areas = kept.kept_area.data();
+  const int zero_suppresses = 0.0F <= iou_threshold ? 0 : 1;
+  for (std::size_t begin = 0; begin < count; begin += kBlock) {
+    const std::size_t end = std::min(begin + kBlock, count);
+    int suppressing = 0;
+    for (std::size_t i = begin; i < end; ++i) {
+      const float left = box.x1 < x1[i] ? x1[i] : box.x1;
+      const float right = x2[i] < box.x2 ? x2[i] : box.x2;
+      const float top = box.y1 < y1[i] ? y1[i] : box.y1;
+      const float bottom = y2[i] < box.y2 ? y2[i] : box.y2;
+      const float intersection = (right - left) * (bottom - top);
+      const float iou = intersection / (area + areas[i] - intersection);
+      const int apart =
+          int{x1[i] > box.x2} | int{x2[i] < box.x1} | int{y1[i] > box.y2} | int{y2[i] < box.y1};
+      const int iou_suppresses = 1 - int{iou <= iou_threshold};  // NaN suppresses
+      suppressing += (apart & zero_suppresses) | ((1 - apart) & iou_suppresses);
+    }
+    if (suppressing > 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void suppress(std::span<const Box> boxes, float iou_threshold, NmsScratch& scratch,
+              std::vector<Candidate>& detections) {
+  scratch.kept_x1.clear();
+  scratch.kept_y1.clear();
+  scratch.kept_x2.clear();
+  scratch.kept_y2.clear();
+  scratch.kept_area.clear();
+  for (const Candidate& candidate : scratch.candidates) {
+    const Box& box = boxes[static_cast<std::size_t>(candidate.anchor)];
+    const float area = area_of(box);
+    if (is_suppressed(box, area, iou_threshold, scratch)) {
+      continue;
+    }
+    scratch.kept_x1.push_back(box.x1);
+    scratch.kept_y1.push_back(box.y1);
+    scratch.kept_x2.push_back(box.x2);
+    scratch.kept_y2.push_back(box.y2);
+    scratch.kept_area.push_back(area);
+    detections.push_back(candidate);
+  }
+}
+
+}  // namespace
+
+std::vector<Candidate> multiclass_nms(std::span<const Box> boxes, std::span<const float> scores,
+                                      int classes, const NmsSpec& spec, NmsScratch& scratch) {
+  check(boxes, scores, classes, spec);
+  std::vector<Candidate> detections;
+  for (int class_id = 0; class_id < classes; ++class_id) {
+    collect_candidates(
+        boxes, scores.subspan(static_cast<std::size_t>(class_id) * boxes.size(), boxes.size()),
+        class_id, spec.score_threshold, scratch.candidates);
+    sort_best(scratch.candidates, spec.nms_top_k);
+    suppress(boxes, spec.iou_threshold, scratch, detections);
+  }
+  if (spec.keep_top_k >= 0 && detections.size() > static_cast<std::size_t>(spec.keep_top_k)) {
+    sort_best(detections, spec.keep_top_k);
+    // Sorted by score over all classes; a stable sort by class keeps that order in each class.
+    std::stable_sort(
+        detections.begin(), detections.end(),
+        [](const Candidate& a, const Candidate& b) { return a.class_id < b.class_id; });
+  }
+  return detections;
+}
+
+}  // namespace instseg

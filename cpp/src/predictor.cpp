@@ -1,0 +1,180 @@
+#include "instseg/predictor.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <thread>
+
+#include "backends/backend.hpp"
+#include "backends/session.hpp"
+#include "context_pool.hpp"
+#include "core/parallel.hpp"
+#include "core/stopwatch.hpp"
+#include "families/family.hpp"
+#include "instseg/version.hpp"
+#include "preprocess/preprocess.hpp"
+
+namespace instseg {
+namespace {
+
+constexpr int kMaxContexts = 256;
+
+// What one running call uses.
+struct Context {
+  std::unique_ptr<FamilyContext> family;
+  std::vector<PreprocessScratch> scratch;  // one per image of the batch
+  std::vector<BatchImage> images;
+};
+
+void check_options(const PredictorOptions& options) {
+  if (options.threads < 0 || options.threads > ThreadPool::kMaxThreads) {
+    throw Error(ErrorCode::invalid_argument, "threads is " + std::to_string(options.threads) + ", expected 0 to " +
+                                                 std::to_string(ThreadPool::kMaxThreads));
+  }
+  if (options.contexts < 1 || options.contexts > kMaxContexts) {
+    throw Error(ErrorCode::invalid_argument, "contexts is " + std::to_string(options.contexts) + ", expected 1 to " +
+                                                 std::to_string(kMaxContexts));
+  }
+}
+
+float checked_threshold(float threshold) {
+  if (!(threshold >= 0.0F && threshold <= 1.0F)) {
+    throw Error(ErrorCode::invalid_argument, "threshold is " + std::to_string(threshold) + ", expected 0 to 1");
+  }
+  return threshold;
+}
+
+int pool_threads(int threads) {
+  const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+  return threads > 0 ? threads : static_cast<int>(std::min(cores, unsigned{ThreadPool::kMaxThreads}));
+}
+
+PreprocessSpec preprocess_spec(const InputSpec& input) {
+  PreprocessSpec spec;
+  spec.height = input.height;
+  spec.width = input.width;
+  spec.color = input.color == InputSpec::Color::rgb ? ColorOrder::rgb : ColorOrder::bgr;
+  spec.interpolation =
+      input.interpolation == InputSpec::Interpolation::linear ? Interpolation::linear : Interpolation::cubic;
+  spec.scale = input.scale;
+  spec.mean = input.mean;
+  spec.std = input.std;
+  return spec;
+}
+
+}  // namespace
+
+struct Predictor::Impl {
+  Impl(const std::filesystem::path& folder, const PredictorOptions& asked)
+      : bundle((check_options(asked), load_bundle(folder))),
+        options(asked),
+        threshold(checked_threshold(asked.threshold.value_or(bundle.threshold))),
+        backend(load_backend(asked.backend, asked.device)),
+        backend_name(backend->name()),
+        backend_version(backend->version()),
+        spec(preprocess_spec(bundle.input)),
+        family(create_family(bundle, [this](const StageSpec& stage) { return compile(stage); })),
+        pool(pool_threads(asked.threads)),
+        contexts(asked.contexts, [this] { return create_context(); }) {}
+
+  [[nodiscard]] std::unique_ptr<Session> compile(const StageSpec& stage) const {
+    const SessionOptions session{options.device, options.precision, options.threads, options.contexts};
+    return std::make_unique<Session>(backend, stage, session);
+  }
+
+  [[nodiscard]] std::unique_ptr<Context> create_context() const {
+    auto context = std::make_unique<Context>();
+    context->family = family->create_context();
+    return context;
+  }
+
+  // One batch through one context.
+  void run(Context& context, std::span<const ImageView> images, float keep_above, std::span<Result> results) {
+    const Stopwatch total;
+    preprocess_batch(context, images);
+    const double preprocess_ms = total.milliseconds();
+    family->run(*context.family, context.images, keep_above, pool, results);
+    const double total_ms = total.milliseconds();
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      results[i].image_height = images[i].height;
+      results[i].image_width = images[i].width;
+      results[i].timings.preprocess_ms = preprocess_ms;
+      results[i].timings.total_ms = total_ms;
+      results[i].timings.batch = static_cast<int>(images.size());
+    }
+  }
+
+  void preprocess_batch(Context& context, std::span<const ImageView> images) {
+    const std::span<float> input = context.family->input(static_cast<int>(images.size()));
+    const std::size_t image_size = input.size() / images.size();
+    context.images.resize(images.size());
+    if (context.scratch.size() < images.size()) {
+      context.scratch.resize(images.size());
+    }
+    pool.parallel_for(0, static_cast<std::int64_t>(images.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+        const PreprocessInfo info =
+            preprocess(images[i], spec, input.subspan(i * image_size, image_size), context.scratch[i], pool);
+        context.images[i] = {images[i].height, images[i].width, info};
+      }
+    });
+  }
+
+  const BundleInfo bundle;
+  const PredictorOptions options;
+  const float threshold;
+  const std::shared_ptr<const Backend> backend;
+  const std::string backend_name;
+  const std::string backend_version;
+  const PreprocessSpec spec;
+  const std::unique_ptr<Family> family;
+  ThreadPool pool;
+  ContextPool<Context> contexts;
+};
+
+Predictor::Predictor(const std::filesystem::path& bundle, const PredictorOptions& options)
+    : impl_(std::make_unique<Impl>(bundle, options)) {}
+Predictor::~Predictor() = default;
+Predictor::Predictor(Predictor&&) noexcept = default;
+Predictor& Predictor::operator=(Predictor&&) noexcept = default;
+
+Result Predictor::operator()(const ImageView& image) const {
+  return std::move(predict(std::span(&image, 1)).front());
+}
+
+std::vector<Result> Predictor::predict(std::span<const ImageView> images, std::optional<float> threshold) const {
+  const float keep_above = threshold ? checked_threshold(*threshold) : impl_->threshold;
+  std::vector<Result> results(images.size());
+  const auto chunk = static_cast<std::size_t>(impl_->bundle.batch.max);
+  for (std::size_t first = 0; first < images.size(); first += chunk) {
+    const std::size_t count = std::min(chunk, images.size() - first);
+    const auto context = impl_->contexts.take();
+    impl_->run(*context, images.subspan(first, count), keep_above, std::span(results).subspan(first, count));
+  }
+  return results;
+}
+
+void Predictor::warm_up(int batch) const {
+  if (batch < 1 || batch > impl_->bundle.batch.max) {
+    throw Error(ErrorCode::invalid_argument, "warm_up: batch is " + std::to_string(batch) + ", expected 1 to " +
+                                                 std::to_string(impl_->bundle.batch.max) + " (the bundle's batch.max)");
+  }
+  constexpr int kSide = 32;
+  const std::vector<std::uint8_t> grey(std::size_t{kSide} * kSide, 128);
+  const std::vector<ImageView> images(static_cast<std::size_t>(batch),
+                                      {grey.data(), kSide, kSide, kSide, PixelFormat::gray8});
+  std::vector<Result> results(images.size());
+  for (const auto& context : impl_->contexts.take_all()) {
+    impl_->run(*context, images, impl_->threshold, results);
+  }
+}
+
+const BundleInfo& Predictor::bundle() const noexcept { return impl_->bundle; }
+const std::string& Predictor::device() const noexcept { return impl_->options.device; }
+const std::string& Predictor::backend() const noexcept { return impl_->backend_name; }
+const std::string& Predictor::backend_version() const noexcept { return impl_->backend_version; }
+const std::string& Predictor::precision() const noexcept { return impl_->options.precision; }
+float Predictor::threshold() const noexcept { return impl_->threshold; }
+
+const char* version() noexcept { return INSTSEG_VERSION; }
+
+}  // namespace instseg

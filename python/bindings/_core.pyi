@@ -1,0 +1,220 @@
+"""The C++ runtime of instseg_rt. Boxes are half-open x1, y1, x2, y2 in pixels of the original image."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+class Error(RuntimeError):
+    """Any error of instseg_rt: what was wrong and where, expected against found, what to do."""
+
+    code: str | None
+
+class InvalidArgumentError(Error): ...
+class IoError(Error): ...
+class BadBundleError(Error): ...
+class IncompatibleEngineError(Error): ...
+class UnsupportedError(Error): ...
+class OutOfMemoryError(Error): ...
+class BackendError(Error): ...
+class InternalError(Error): ...
+
+class TensorSpec:
+    @property
+    def name(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int | str, ...]:
+        """Sizes, and names of axes whose size is known at run time ("batch")."""
+
+class StageSpec:
+    @property
+    def name(self) -> str: ...
+    @property
+    def file(self) -> Path: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def inputs(self) -> list[TensorSpec]: ...
+    @property
+    def outputs(self) -> list[TensorSpec]: ...
+
+class InputSpec:
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def color(self) -> Literal["rgb", "bgr"]: ...
+    @property
+    def interpolation(self) -> Literal["linear", "cubic"]: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def mean(self) -> tuple[float, float, float]: ...
+    @property
+    def std(self) -> tuple[float, float, float]: ...
+
+class BatchSpec:
+    @property
+    def min(self) -> int: ...
+    @property
+    def opt(self) -> int: ...
+    @property
+    def max(self) -> int: ...
+
+class BundleInfo:
+    @property
+    def path(self) -> Path: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def labels(self) -> list[str]: ...
+    @property
+    def category_ids(self) -> list[int]: ...
+    @property
+    def input(self) -> InputSpec: ...
+    @property
+    def batch(self) -> BatchSpec: ...
+    @property
+    def stages(self) -> list[StageSpec]: ...
+    @property
+    def decode(self) -> dict[str, bool | float | str | list[float]]: ...
+    @property
+    def threshold(self) -> float: ...
+    @property
+    def provenance(self) -> str:
+        """YAML text; empty where the manifest has none."""
+    @property
+    def verification(self) -> str:
+        """YAML text; empty where the manifest has none."""
+
+def load_bundle(path: str | bytes | os.PathLike[str]) -> BundleInfo:
+    """Reads and checks a bundle, without a session. Raises IoError, BadBundleError, UnsupportedError."""
+
+class PackedMask:
+    """A bit-packed crop of the original image."""
+
+    @property
+    def x(self) -> int: ...
+    @property
+    def y(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def words(self) -> NDArray[np.uint32]:
+        """A copy, (height, words per row); bit x & 31 of word x >> 5 is pixel x of the crop."""
+    @property
+    def area(self) -> int: ...
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Tight box of the set pixels; zeros when empty."""
+    def crop(self) -> NDArray[np.bool_]:
+        """(height, width) of the crop."""
+    def dense(self, height: int, width: int) -> NDArray[np.bool_]:
+        """(height, width) of the image."""
+    def rle(self, height: int, width: int) -> bytes:
+        """COCO's compressed counts of the whole image."""
+    def polygons(self) -> list[tuple[NDArray[np.float32], bool]]:
+        """Outlines along pixel corners: (K, 2) points x, y, and whether the ring is a hole."""
+    @staticmethod
+    def from_dense(mask: NDArray[np.bool_]) -> PackedMask: ...
+    @staticmethod
+    def from_rle(counts: bytes, height: int, width: int) -> PackedMask: ...
+
+class Timings(TypedDict):
+    """Milliseconds of the network call that the image was in; it carried `batch` images."""
+
+    preprocess_ms: float
+    inference_ms: float
+    postprocess_ms: float
+    total_ms: float
+    batch: int
+
+class Result:
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def timings(self) -> Timings: ...
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """(N, 4), not clipped to the image."""
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """(N,)"""
+    @property
+    def class_ids(self) -> NDArray[np.int32]:
+        """(N,)"""
+    @property
+    def masks(self) -> list[PackedMask]: ...
+    def dense_masks(self) -> NDArray[np.bool_]:
+        """(N, height, width)"""
+    def __len__(self) -> int: ...
+    def to_json(
+        self,
+        input_path: str | None,
+        page_index: int | None,
+        labels: Sequence[str],
+        mask_format: Literal["crop", "rle"] = "crop",
+        indent: int | None = None,
+    ) -> str:
+        """PaddleX's JSON, laid out as json.dumps(indent=…, ensure_ascii=False) does."""
+
+class Predictor:
+    """Safe to call from many threads; releases the GIL."""
+
+    def __init__(
+        self,
+        bundle: str | bytes | os.PathLike[str],
+        device: str = "cpu",
+        backend: str = "",
+        precision: str = "fp32",
+        threshold: float | None = None,
+        threads: int = 0,
+        contexts: int = 1,
+    ) -> None: ...
+    def predict(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        format: Literal["bgr", "rgb"],
+        threshold: float | None = None,
+    ) -> list[Result]:
+        """One result per uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
+    def warm_up(self, batch: int = 1) -> None: ...
+    @property
+    def bundle(self) -> BundleInfo: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def backend_version(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def threshold(self) -> float: ...
+
+class Backend(TypedDict):
+    name: str
+    path: str
+    available: bool
+    version: str | None
+    error: str | None
+
+def backends() -> list[Backend]:
+    """The plug-ins found, and why one cannot be used."""
+
+def set_library_hint(backend: str, folder: str | bytes | os.PathLike[str]) -> None:
+    """Tells where a backend's own libraries lie."""
+
+def version() -> str: ...

@@ -1,0 +1,89 @@
+#include "instseg/bundle.hpp"
+
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include "bindings.hpp"
+
+namespace py = pybind11;
+
+namespace instseg::bindings {
+namespace {
+
+// Named axes are their name, others their size.
+py::tuple shape_tuple(const TensorSpec& tensor) {
+  py::list shape;
+  for (const Dimension& dimension : tensor.shape) {
+    if (dimension.fixed()) {
+      shape.append(dimension.size);
+    } else {
+      shape.append(dimension.name);
+    }
+  }
+  return py::tuple(shape);
+}
+
+const char* color_name(const InputSpec& input) { return input.color == InputSpec::Color::rgb ? "rgb" : "bgr"; }
+
+const char* interpolation_name(const InputSpec& input) {
+  return input.interpolation == InputSpec::Interpolation::linear ? "linear" : "cubic";
+}
+
+}  // namespace
+
+void bind_bundle(py::module_& module) {
+  py::class_<TensorSpec>(module, "TensorSpec")
+      .def_readonly("name", &TensorSpec::name)
+      .def_property_readonly("dtype", [](const TensorSpec& tensor) { return to_string(tensor.dtype); })
+      .def_property_readonly("shape", shape_tuple);
+
+  py::class_<StageSpec>(module, "StageSpec")
+      .def_readonly("name", &StageSpec::name)
+      .def_readonly("file", &StageSpec::file)
+      .def_readonly("sha256", &StageSpec::sha256)
+      .def_readonly("inputs", &StageSpec::inputs)
+      .def_readonly("outputs", &StageSpec::outputs);
+
+  py::class_<InputSpec>(module, "InputSpec")
+      .def_readonly("height", &InputSpec::height)
+      .def_readonly("width", &InputSpec::width)
+      .def_property_readonly("color", color_name)
+      .def_property_readonly("interpolation", interpolation_name)
+      .def_readonly("scale", &InputSpec::scale)
+      .def_property_readonly("mean", [](const InputSpec& input) { return py::tuple(py::cast(input.mean)); })
+      .def_property_readonly("std", [](const InputSpec& input) { return py::tuple(py::cast(input.std)); });
+
+  py::class_<BatchSpec>(module, "BatchSpec")
+      .def_readonly("min", &BatchSpec::min)
+      .def_readonly("opt", &BatchSpec::opt)
+      .def_readonly("max", &BatchSpec::max);
+
+  py::class_<BundleInfo>(module, "BundleInfo")
+      .def_readonly("path", &BundleInfo::path)
+      .def_readonly("model", &BundleInfo::model)
+      .def_readonly("family", &BundleInfo::family)
+      .def_readonly("labels", &BundleInfo::labels)
+      .def_readonly("category_ids", &BundleInfo::category_ids)
+      .def_readonly("input", &BundleInfo::input)
+      .def_readonly("batch", &BundleInfo::batch)
+      .def_readonly("stages", &BundleInfo::stages)
+      .def_readonly("decode", &BundleInfo::decode)
+      .def_readonly("threshold", &BundleInfo::threshold)
+      .def_readonly("provenance", &BundleInfo::provenance)
+      .def_readonly("verification", &BundleInfo::verification)
+      .def("__repr__", [](const BundleInfo& info) {
+        return "<BundleInfo " + info.model + ", " + std::to_string(info.labels.size()) + " classes, " +
+               info.path.string() + ">";
+      });
+
+  module.def(
+      "load_bundle",
+      [](const py::object& path) {
+        const std::filesystem::path folder = to_path(path);
+        const py::gil_scoped_release release;
+        return load_bundle(folder);
+      },
+      py::arg("path"));
+}
+
+}  // namespace instseg::bindings
