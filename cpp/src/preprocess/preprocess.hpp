@@ -8,10 +8,10 @@
 
 #include "core/parallel.hpp"
 #include "instseg/image.hpp"
+#include "preprocess/sampling.hpp"
 
 namespace instseg {
 
-enum class Interpolation { linear, cubic };
 enum class ColorOrder { rgb, bgr };
 
 struct PreprocessSpec {
@@ -30,29 +30,28 @@ struct PreprocessInfo {
   float scale_y = 0.0F;
 };
 
-// Sampling tables, kept from call to call and rebuilt when a size or the interpolation changes. One
-// per calling thread; the contents are the function's own.
+// Sampling tables and row buffers, kept from call to call. One per calling thread; the contents are
+// the function's own.
 struct PreprocessScratch {
-  // Output sample i of an axis reads the source samples offsets[i * 4 + k] with weights[i * 4 + k],
-  // k = 0 … 3.
-  struct Axis {
-    int source = 0;
-    int target = 0;
-    Interpolation interpolation = Interpolation::linear;
-    std::vector<int> offsets;
-    std::vector<float> weights;
-  };
-  Axis x;
-  Axis y;
-  std::vector<float> rows;  // row buffers of the concurrent tasks
+  AxisSampling x;
+  AxisSampling y;
+  std::vector<float> staging;            // per task: a source row, a resized row
+  std::vector<float> float_rows;         // per task: resized rows of the cubic resize
+  std::vector<std::int16_t> fixed_rows;  // per task: resized rows of the linear resize
 };
 
-// Resizes with OpenCV's rules for 8-bit images (pixel grid with centres at +0.5, no antialiasing,
-// replicated border, 11-bit weights, result rounded to 8 bits), then normalises. Gray is replicated
-// to three channels, alpha is dropped. `out`: 3 * height * width floats, planes in `spec.color`
-// order, each row-major. Works on the caller's thread and `pool`. Throws Error(invalid_argument)
-// for no pixels, sizes that are not positive or above the limits of image.hpp, a stride shorter
-// than a row, an `out` of another size, a std that is zero, or a constant that is not finite.
+// Resizes as OpenCV does for 8-bit images: pixel grid with centres at +0.5, no antialiasing, border
+// replicated, result rounded to 8 bits. Then normalises. Gray is replicated to three channels,
+// alpha is dropped.
+//
+// linear: OpenCV's fixed-point arithmetic, equal in every pixel. cubic (A = -0.75): exact weights,
+// as OpenCV's IPP build (the wheels for x86) computes it; OpenCV without IPP rounds the weights to
+// 11 bits and may differ by 1 of 255 in a few percent of the pixels.
+//
+// `out`: 3 * height * width floats, planes in `spec.color` order, each row-major. The work is
+// shared between the caller and `pool`. Throws Error(invalid_argument) for no pixels, sizes that
+// are not positive or above the limits of image.hpp, a stride shorter than a row, an `out` of
+// another size, and constants that are not finite or a std of zero.
 PreprocessInfo preprocess(const ImageView& image, const PreprocessSpec& spec, std::span<float> out,
                           PreprocessScratch& scratch, ThreadPool& pool);
 
