@@ -28,8 +28,8 @@ def download(
     Raises `IoError` with the address: refused, not found, too slow, too large.
     """
     deadline = time.monotonic() + timeout_seconds
-    request = urllib.request.Request(url, headers={"User-Agent": "instseg-rt"})
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": "instseg-rt"})
         with urllib.request.urlopen(request, timeout=timeout_seconds) as response:
             if not is_url(response.url):
                 raise IoError(f"{url}: redirected to {response.url}, which is not an http or https address")

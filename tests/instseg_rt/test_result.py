@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instseg_rt._core import PackedMask
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from instseg_rt._core import PackedMask
 from instseg_rt.errors import InvalidArgumentError, IoError, UnsupportedError
 from instseg_rt.result import Result
 
@@ -185,7 +185,7 @@ def test_print(make_result: MakeResult, capsys: pytest.CaptureFixture[str]) -> N
     ],
 )
 def test_file_names(
-    make_result: MakeResult, tmp_path: Path, input_path: str, page: int | None, picture: str, data: str
+    make_result: MakeResult, tmp_path: Path, *, input_path: str, page: int | None, picture: str, data: str
 ) -> None:
     make_result(input_path=input_path, page_index=page).save_all(tmp_path / "new" / "folder")
     assert sorted(p.name for p in (tmp_path / "new" / "folder").iterdir()) == sorted([picture, data])
@@ -253,12 +253,16 @@ def test_coco_entries_are_what_pycocotools_reads(make_result: MakeResult) -> Non
         result.to_coco(42, [1, 2])
 
 
+def ring_area(points: np.ndarray) -> float:
+    """Area inside a closed ring of (K, 2) points."""
+    x, y = points[:, 0].astype(float), points[:, 1].astype(float)
+    return 0.5 * abs(float((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()))
+
+
 def test_polygons_are_exact_outlines(make_result: MakeResult) -> None:
     result = make_result()
     for rings, mask in zip(result.polygons(), result.masks, strict=True):
-        area = sum(
-            0.5 * abs(float(np.cross(p, np.roll(p, -1, 0)).sum())) * (-1 if hole else 1) for p, hole in rings
-        )
+        area = sum(ring_area(points) * (-1 if hole else 1) for points, hole in rings)
         assert area == mask.sum()
 
 
