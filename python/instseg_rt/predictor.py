@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from instseg_rt.sources import Color, SourceImage, read_sources
 
 if TYPE_CHECKING:
     from os import PathLike
+
+
+_STOP_SECONDS = 1.0
 
 
 class Predictor:
@@ -197,7 +201,12 @@ class _ReadAhead:
         self._items: queue.SimpleQueue[SourceImage | BaseException | None] = queue.SimpleQueue()
         self._free = threading.Semaphore(limit)
         self._stopped = False
-        threading.Thread(target=self._read, args=(images,), name="instseg-read-ahead", daemon=True).start()
+        # Daemon: an input that blocks for ever (a camera, an iterator) must not keep the process alive.
+        self._thread = threading.Thread(
+            target=self._read, args=(images,), name="instseg-read-ahead", daemon=True
+        )
+        self._thread.start()
+        atexit.register(self.stop)
 
     def __iter__(self) -> Iterator[SourceImage | BaseException]:
         while (item := self._items.get()) is not None:
@@ -205,9 +214,15 @@ class _ReadAhead:
             yield item
 
     def stop(self) -> None:
-        """Make the thread end at its next image."""
+        """Make the thread end at its next image, and wait for that as long as decoding an image may take.
+
+        A daemon thread that is inside OpenCV when the interpreter exits would abort the process.
+        """
+        atexit.unregister(self.stop)
         self._stopped = True
         self._free.release()
+        if self._thread is not threading.current_thread():
+            self._thread.join(_STOP_SECONDS)
 
     def _read(self, images: Iterator[SourceImage]) -> None:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -131,6 +133,26 @@ def test_reading_stops_with_the_generator(predictor: Predictor, colored_image: n
     while any(thread.name == "instseg-read-ahead" for thread in threading.enumerate()):
         assert time.monotonic() < deadline, "the reading thread is still alive"
         time.sleep(0.01)
+
+
+def test_process_ends_while_images_are_read(tiny_bundle: Path, tmp_path: Path) -> None:
+    """With a half-used generator: no abort in the reading thread, no wait for an input that blocks for ever."""
+    cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8))
+    script = f"""
+import sys, time, instseg_rt
+def blocking():
+    yield {str(tmp_path / "a.png")!r}
+    time.sleep(1000)
+predictor = instseg_rt.Predictor({str(tiny_bundle)!r}, threads=1)
+inputs = [{str(tmp_path / "a.png")!r}] * 1000 if sys.argv[1] == "decoding" else blocking()
+results = predictor.predict(inputs)
+print(len(next(results)))
+"""
+    for state in ("decoding", "blocked"):
+        command = [sys.executable, "-c", script, state]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.strip().isdigit()
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
