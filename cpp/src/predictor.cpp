@@ -87,13 +87,16 @@ struct Predictor::Impl {
     return context;
   }
 
-  // One batch through one context.
-  void run(Context& context, std::span<const ImageView> images, float keep_above, std::span<Result> results) {
-    const Stopwatch total;
-    preprocess_batch(context, images);
-    const double preprocess_ms = total.milliseconds();
+  // Images first … first + count - 1 of a call as one batch through one context.
+  void run(Context& context, std::span<const ImageView> all, std::size_t first, std::size_t count, float keep_above,
+           std::span<Result> all_results) {
+    const std::span<const ImageView> images = all.subspan(first, count);
+    const std::span<Result> results = all_results.subspan(first, count);
+    const Stopwatch stopwatch;
+    preprocess_batch(context, images, first, all.size());
+    const double preprocess_ms = stopwatch.milliseconds();
     family->run(*context.family, context.images, keep_above, pool, results);
-    const double total_ms = total.milliseconds();
+    const double total_ms = stopwatch.milliseconds();
     for (std::size_t i = 0; i < results.size(); ++i) {
       results[i].image_height = images[i].height;
       results[i].image_width = images[i].width;
@@ -103,7 +106,8 @@ struct Predictor::Impl {
     }
   }
 
-  void preprocess_batch(Context& context, std::span<const ImageView> images) {
+  // first, total: position of the batch in the caller's images, for messages.
+  void preprocess_batch(Context& context, std::span<const ImageView> images, std::size_t first, std::size_t total) {
     const std::span<float> input = context.family->input(static_cast<int>(images.size()));
     const std::size_t image_size = input.size() / images.size();
     context.images.resize(images.size());
@@ -112,9 +116,17 @@ struct Predictor::Impl {
     }
     pool.parallel_for(0, static_cast<std::int64_t>(images.size()), 1, [&](std::int64_t begin, std::int64_t end) {
       for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-        const PreprocessInfo info =
-            preprocess(images[i], spec, input.subspan(i * image_size, image_size), context.scratch[i], pool);
-        context.images[i] = {images[i].height, images[i].width, info};
+        try {
+          const PreprocessInfo info =
+              preprocess(images[i], spec, input.subspan(i * image_size, image_size), context.scratch[i], pool);
+          context.images[i] = {images[i].height, images[i].width, info};
+        } catch (const Error& error) {
+          if (total == 1) {
+            throw;
+          }
+          throw Error(error.code(), "image " + std::to_string(first + i) + " of " + std::to_string(total) + ": " +
+                                        error.what());
+        }
       }
     });
   }
@@ -148,7 +160,7 @@ std::vector<Result> Predictor::predict(std::span<const ImageView> images, std::o
   for (std::size_t first = 0; first < images.size(); first += chunk) {
     const std::size_t count = std::min(chunk, images.size() - first);
     const auto context = impl_->contexts.take();
-    impl_->run(*context, images.subspan(first, count), keep_above, std::span(results).subspan(first, count));
+    impl_->run(*context, images, first, count, keep_above, results);
   }
   return results;
 }
@@ -164,7 +176,7 @@ void Predictor::warm_up(int batch) const {
                                       {grey.data(), kSide, kSide, kSide, PixelFormat::gray8});
   std::vector<Result> results(images.size());
   for (const auto& context : impl_->contexts.take_all()) {
-    impl_->run(*context, images, impl_->threshold, results);
+    impl_->run(*context, images, 0, images.size(), impl_->threshold, results);
   }
 }
 

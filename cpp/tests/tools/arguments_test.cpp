@@ -1,0 +1,37 @@
+#include "instseg_run/arguments.hpp"
+
+#include <gtest/gtest.h>
+
+namespace instseg::run {
+namespace {
+
+TEST(Arguments, Everything) {
+  const auto parsed = parse_arguments({"b", "1.jpg", "--threshold", "0.25", "2.jpg", "--batch=4", "--repeat", "7", "--json",
+                                       "o.json", "--mask-format", "rle", "--threads", "3", "--warm-up", "0"});
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(parsed->bundle, "b");
+  EXPECT_EQ(parsed->images, (std::vector<std::string>{"1.jpg", "2.jpg"}));
+  EXPECT_FLOAT_EQ(parsed->predictor.threshold.value(), 0.25F);
+  EXPECT_EQ(parsed->batch, 4);
+  EXPECT_EQ(parsed->repeat, 7);
+  EXPECT_EQ(parsed->warm_up, 0);
+  EXPECT_EQ(parsed->json, "o.json");
+  EXPECT_EQ(parsed->mask_format, MaskFormat::rle);
+  EXPECT_EQ(parsed->predictor.threads, 3);
+}
+
+TEST(Arguments, Help) { EXPECT_FALSE(parse_arguments({"b", "--help"})); }
+
+TEST(Arguments, Wrong) {
+  EXPECT_THROW((void)parse_arguments({}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--batch"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--batch", "0"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--batch", "2x"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--threshold", "nan"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--mask-format", "png"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--colour", "red"}), UsageError);
+}
+
+}  // namespace
+}  // namespace instseg::run

@@ -1,0 +1,107 @@
+#include "instseg_run/arguments.hpp"
+
+#include <charconv>
+
+namespace instseg::run {
+
+const char* const kHelp =
+    R"(usage: instseg_run BUNDLE IMAGE… [options]
+
+Outlines the objects in images with a bundle, and prints how long each part took.
+
+options:
+  --threshold T            keep detections with score > T (default: the bundle's)
+  --batch N                images per network call (default 1)
+  --repeat N               measured passes over all images (default 1)
+  --warm-up N              passes before them that are not measured (default 1)
+  --json FILE              write the results as a JSON list in PaddleX's format
+  --mask-format crop|rle   masks in the JSON: 0/1 cut to the box, or COCO RLE (default crop)
+  --device D               default cpu
+  --backend B              default: the first that can use the device
+  --precision P            fp32, fp16 or bf16 (default fp32)
+  --threads N              CPU threads, 0 for all cores (default 0)
+
+example:
+  instseg_run PP-YOLOE_seg-S.bundle street.jpg --threshold 0.4 --json street.json --repeat 50
+)";
+
+namespace {
+
+template <class Number>
+Number parse_number(const std::string& option, const std::string& text, Number min, Number max) {
+  Number value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || !(value >= min && value <= max)) {
+    throw UsageError(option + " must be a number from " + std::to_string(min) + " to " + std::to_string(max) +
+                     ", found '" + text + "'");
+  }
+  return value;
+}
+
+MaskFormat parse_mask_format(const std::string& text) {
+  if (text == "crop") return MaskFormat::crop;
+  if (text == "rle") return MaskFormat::rle;
+  throw UsageError("--mask-format must be crop or rle, found '" + text + "'");
+}
+
+void set_option(Arguments& parsed, const std::string& option, const std::string& value) {
+  constexpr int kMaxBatch = 1024;
+  constexpr int kMaxPasses = 10'000'000;
+  constexpr int kMaxThreads = 1024;
+  if (option == "--threshold") {
+    parsed.predictor.threshold = parse_number(option, value, 0.0F, 1.0F);
+  } else if (option == "--batch") {
+    parsed.batch = parse_number(option, value, 1, kMaxBatch);
+  } else if (option == "--repeat") {
+    parsed.repeat = parse_number(option, value, 1, kMaxPasses);
+  } else if (option == "--warm-up") {
+    parsed.warm_up = parse_number(option, value, 0, kMaxPasses);
+  } else if (option == "--threads") {
+    parsed.predictor.threads = parse_number(option, value, 0, kMaxThreads);
+  } else if (option == "--json") {
+    parsed.json = value;
+  } else if (option == "--mask-format") {
+    parsed.mask_format = parse_mask_format(value);
+  } else if (option == "--device") {
+    parsed.predictor.device = value;
+  } else if (option == "--backend") {
+    parsed.predictor.backend = value;
+  } else if (option == "--precision") {
+    parsed.predictor.precision = value;
+  } else {
+    throw UsageError("unknown option " + option);
+  }
+}
+
+}  // namespace
+
+std::optional<Arguments> parse_arguments(const std::vector<std::string>& arguments) {
+  Arguments parsed;
+  std::vector<std::string> positional;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (argument == "-h" || argument == "--help") {
+      return std::nullopt;
+    }
+    if (!argument.starts_with("--")) {
+      positional.push_back(argument);
+      continue;
+    }
+    const std::size_t equals = argument.find('=');
+    if (equals != std::string::npos) {
+      set_option(parsed, argument.substr(0, equals), argument.substr(equals + 1));
+    } else if (i + 1 < arguments.size()) {
+      set_option(parsed, argument, arguments[++i]);
+    } else {
+      throw UsageError(argument + " needs a value");
+    }
+  }
+  if (positional.size() < 2) {
+    throw UsageError("a bundle and at least one image are needed");
+  }
+  parsed.bundle = positional.front();
+  parsed.images.assign(positional.begin() + 1, positional.end());
+  return parsed;
+}
+
+}  // namespace instseg::run
