@@ -32,7 +32,7 @@ class Command:
     add_arguments: str = "add_arguments"
     run: str = "run"
     extra: str | None = None  # optional dependencies that it needs: pip install 'instseg-rt[extra]'
-    errors: str | None = None  # module:class of the errors that it raises for user mistakes
+    errors: tuple[str, ...] = ()  # module:class of the errors that it raises for user mistakes, beside ours
 
 
 COMMANDS = (
@@ -48,7 +48,7 @@ COMMANDS = (
         "add_train_arguments",
         "run_train",
         extra="train",
-        errors="instseg_trainer.errors:TrainerError",
+        errors=("instseg_trainer.errors:TrainerError",),
     ),
     Command(
         "evaluate",
@@ -57,14 +57,18 @@ COMMANDS = (
         "add_evaluate_arguments",
         "run_evaluate",
         extra="train",
-        errors="instseg_trainer.errors:TrainerError",
+        errors=("instseg_trainer.errors:TrainerError",),
     ),
     Command(
         "export",
         "Paddle weights -> ONNX -> bundle, verified",
         "instseg_export.cli",
         extra="export",
-        errors="instseg_export.errors:ExportError",
+        errors=(
+            "instseg_export.errors:ExportError",
+            "instseg_trainer.errors:TrainerError",
+            "builtins:ValueError",
+        ),
     ),
     Command("make-dataset", "render a data set of 3-D scenes with exact masks", "instseg_rt.scenes.cli"),
 )
@@ -88,14 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_ERROR
-    except MemoryError:
-        return _fail("out of memory: use smaller images or a smaller --batch-size")
-    except ImportError as error:
-        return _fail(_import_failure(error, chosen))
     except Exception as error:
-        if _is_user_error(error, chosen):
-            return _fail(str(error))
-        raise
+        message = _message(error, chosen)
+        if message is None:
+            raise
+        print(f"instseg: error: {' '.join(message.split())}", file=sys.stderr)
+        return EXIT_ERROR
 
 
 def _build_parser(chosen: Command | None) -> argparse.ArgumentParser:
@@ -124,24 +126,21 @@ def _build_parser(chosen: Command | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _import_failure(error: ImportError, command: Command | None) -> str:
-    if command is not None and command.extra and isinstance(error, ModuleNotFoundError):
+def _message(error: Exception, command: Command | None) -> str | None:
+    """What to tell the user; None for what is a fault of the program."""
+    if isinstance(error, MemoryError):
+        return "out of memory: use smaller images or a smaller --batch-size"
+    if isinstance(error, ModuleNotFoundError) and command is not None and command.extra:
         return f"{command.name} needs more packages ({error.name}): pip install 'instseg-rt[{command.extra}]'"
-    return f"the installation is incomplete: {error}; `instseg doctor` shows what is there"
-
-
-def _is_user_error(error: Exception, command: Command | None) -> bool:
-    kinds = ["instseg_rt.errors:Error"] + ([command.errors] if command and command.errors else [])
-    for kind in kinds:
+    if isinstance(error, ImportError):
+        return f"the installation is incomplete: {error}; `instseg doctor` shows what is there"
+    if isinstance(error, OSError):  # a full disk, a folder that may not be written to
+        return str(error)
+    for kind in ("instseg_rt.errors:Error", *(command.errors if command else ())):
         module_name, class_name = kind.split(":")
         module = sys.modules.get(
             module_name
         )  # an error of a module that was never loaded cannot have been raised
         if module is not None and isinstance(error, getattr(module, class_name)):
-            return True
-    return False
-
-
-def _fail(message: str) -> int:
-    print(f"instseg: error: {' '.join(message.split())}", file=sys.stderr)
-    return EXIT_ERROR
+            return str(error)
+    return None
