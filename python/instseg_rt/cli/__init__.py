@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -108,9 +107,7 @@ def _build_parser(chosen: Command | None) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"instseg-rt {importlib.metadata.version('instseg-rt')}"
-    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         subparser = subparsers.add_parser(
@@ -124,6 +121,15 @@ def _build_parser(chosen: Command | None) -> argparse.ArgumentParser:
             getattr(module, command.add_arguments)(subparser)
             subparser.set_defaults(run=getattr(module, command.run))
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version of the C++ core, which is that of the package."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        core = importlib.import_module("instseg_rt._core")
+        print(f"instseg-rt {core.version()}")
+        parser.exit()
 
 
 def _message(error: Exception, command: Command | None) -> str | None:
