@@ -54,17 +54,21 @@ def decode_image(data: Encoded, name: str) -> np.ndarray:
 
 def decode_pages(data: Encoded, name: str) -> Iterator[np.ndarray]:
     """Decode the pages of a TIFF one after the other, each (H, W, 3) uint8 BGR; errors as `decode_image`."""
-    pixels = np.frombuffer(data, np.uint8)
-    for page in range(_tiff_page_count(data, name)):
+    offsets = _tiff_page_offsets(data, name)
+    pixels = np.frombuffer(data, np.uint8).copy()
+    order = _TIFF_SIGNATURES[bytes(data[:4])]
+    for page, offset in enumerate(offsets):
+        # A decoder opens the page that the header points to: no page is read twice, as with imreadmulti.
+        struct.pack_into(order + "I", pixels.data, 4, offset)
         try:
-            decoded, images = cv2.imdecodemulti(pixels, cv2.IMREAD_COLOR, range=(page, page + 1))
+            image = cv2.imdecode(pixels, cv2.IMREAD_COLOR)
         except cv2.error as error:
             raise IoError(f"{name}: page {page} cannot be decoded: {_first_line(error)}") from error
-        if not decoded or len(images) != 1:
+        if image is None:
             raise IoError(
                 f"{name}: page {page} of the TIFF cannot be decoded: damaged or of an unsupported kind"
             )
-        yield _checked_size(images[0], name)
+        yield _checked_size(image, name)
 
 
 def reduce_to_8_bit(image: np.ndarray) -> np.ndarray:
@@ -139,11 +143,11 @@ def _check_png(view: memoryview, name: str) -> None:
     raise IoError(f"{name}: the PNG is truncated: no IEND chunk in its {len(view)} bytes; get the file again")
 
 
-def _tiff_page_count(data: Encoded, name: str) -> int:
-    """Number of pages in the chain of a classic TIFF; a loop or a link outside the file is an error."""
+def _tiff_page_offsets(data: Encoded, name: str) -> list[int]:
+    """Where the pages of a classic TIFF are described; a loop or a link outside the file is an error."""
     view = memoryview(data).cast("B")
     order = _TIFF_SIGNATURES[bytes(view[:4])]
-    seen: set[int] = set()
+    seen: dict[int, None] = {}  # in the order of the pages
     try:
         (offset,) = struct.unpack_from(order + "I", view, 4)
         while offset:
@@ -151,7 +155,7 @@ def _tiff_page_count(data: Encoded, name: str) -> int:
                 raise IoError(
                     f"{name}: the TIFF is damaged: its page list has a loop or over {MAX_TIFF_PAGES} pages"
                 )
-            seen.add(offset)
+            seen[offset] = None
             (entries,) = struct.unpack_from(order + "H", view, offset)
             (offset,) = struct.unpack_from(order + "I", view, offset + 2 + 12 * entries)
     except struct.error:
@@ -160,7 +164,7 @@ def _tiff_page_count(data: Encoded, name: str) -> int:
         ) from None
     if not seen:
         raise IoError(f"{name}: the TIFF has no page")
-    return len(seen)
+    return list(seen)
 
 
 def _undecodable(start: bytes, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -232,6 +233,17 @@ def test_demo_on_an_image(run: Run, tiny_bundle: Path, photos: Path, tmp_path: P
     assert cv2.imread(str(tmp_path / "demo" / "a_res.png")) is not None
 
 
+def test_demo_on_a_rendered_scene(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
+    code, out, _ = run(
+        "demo", "--bundle", tiny_bundle, "--output", tmp_path, "--seed", 3, "--threshold", 0.02
+    )
+    assert code == 0
+    assert "rendered scene 3" in out
+    saved = json.loads((tmp_path / "scene_3_res.json").read_text())
+    assert saved["boxes"]
+    assert cv2.imread(str(tmp_path / "scene_3_res.png")).shape == (640, 640, 3)
+
+
 def test_demo_that_finds_nothing(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "grey.png"), np.full((32, 32, 3), 127, np.uint8))
     code, out, _ = run("demo", tmp_path / "grey.png", "--bundle", tiny_bundle, "--output", tmp_path / "demo")
@@ -252,6 +264,22 @@ def test_missing_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, err = run("train")
     assert code == 1
     assert "pip install 'instseg-rt[train]'" in one_line(err)
+
+
+def test_errors_of_the_other_packages_are_one_line(run: Run, tmp_path: Path) -> None:
+    """No traceback for the trainer's and the exporter's own errors, which are other classes than ours."""
+    if importlib.util.find_spec("paddle") is None:
+        pytest.skip("the training extra is not installed")
+    code, _, err = run("train", "-c", tmp_path / "no.yaml")
+    assert code == 1
+    assert "no.yaml" in one_line(err.splitlines(keepends=True)[-1])  # Paddle's import may warn before it
+
+
+def test_every_command_has_help(run: Run) -> None:
+    for command in COMMANDS:
+        code, out, err = run(command.name, "--help")
+        assert (code, err) == (0, "")
+        assert f"usage: instseg {command.name}" in out
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

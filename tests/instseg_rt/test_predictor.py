@@ -136,7 +136,7 @@ def test_reading_stops_with_the_generator(predictor: Predictor, colored_image: n
 
 
 def test_process_ends_while_images_are_read(tiny_bundle: Path, tmp_path: Path) -> None:
-    """With a half-used generator: no abort in the reading thread, no wait for an input that blocks for ever."""
+    """With a half-used generator: no abort in the reading thread, no wait for an input that blocks."""
     cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8))
     script = f"""
 import sys, time, instseg_rt
@@ -144,7 +144,8 @@ def blocking():
     yield {str(tmp_path / "a.png")!r}
     time.sleep(1000)
 predictor = instseg_rt.Predictor({str(tiny_bundle)!r}, threads=1)
-inputs = [{str(tmp_path / "a.png")!r}] * 1000 if sys.argv[1] == "decoding" else blocking()
+decoding = [{str(tmp_path / "a.png")!r}] * 1000
+inputs = decoding if sys.argv[1] == "decoding" else blocking()
 results = predictor.predict(inputs)
 print(len(next(results)))
 """

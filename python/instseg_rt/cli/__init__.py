@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ class Command:
     add_arguments: str = "add_arguments"
     run: str = "run"
     extra: str | None = None  # optional dependencies that it needs: pip install 'instseg-rt[extra]'
-    errors: str | None = None  # module:class of the errors that it raises for user mistakes
+    errors: tuple[str, ...] = ()  # module:class of the errors that it raises for user mistakes, beside ours
 
 
 COMMANDS = (
@@ -48,7 +47,7 @@ COMMANDS = (
         "add_train_arguments",
         "run_train",
         extra="train",
-        errors="instseg_trainer.errors:TrainerError",
+        errors=("instseg_trainer.errors:TrainerError",),
     ),
     Command(
         "evaluate",
@@ -57,14 +56,18 @@ COMMANDS = (
         "add_evaluate_arguments",
         "run_evaluate",
         extra="train",
-        errors="instseg_trainer.errors:TrainerError",
+        errors=("instseg_trainer.errors:TrainerError",),
     ),
     Command(
         "export",
         "Paddle weights -> ONNX -> bundle, verified",
         "instseg_export.cli",
         extra="export",
-        errors="instseg_export.errors:ExportError",
+        errors=(
+            "instseg_export.errors:ExportError",
+            "instseg_trainer.errors:TrainerError",
+            "builtins:ValueError",
+        ),
     ),
     Command("make-dataset", "render a data set of 3-D scenes with exact masks", "instseg_rt.scenes.cli"),
 )
@@ -88,14 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_ERROR
-    except MemoryError:
-        return _fail("out of memory: use smaller images or a smaller --batch-size")
-    except ImportError as error:
-        return _fail(_import_failure(error, chosen))
     except Exception as error:
-        if _is_user_error(error, chosen):
-            return _fail(str(error))
-        raise
+        message = _message(error, chosen)
+        if message is None:
+            raise
+        print(f"instseg: error: {' '.join(message.split())}", file=sys.stderr)
+        return EXIT_ERROR
 
 
 def _build_parser(chosen: Command | None) -> argparse.ArgumentParser:
@@ -106,9 +107,7 @@ def _build_parser(chosen: Command | None) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"instseg-rt {importlib.metadata.version('instseg-rt')}"
-    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
         subparser = subparsers.add_parser(
@@ -124,24 +123,30 @@ def _build_parser(chosen: Command | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _import_failure(error: ImportError, command: Command | None) -> str:
-    if command is not None and command.extra and isinstance(error, ModuleNotFoundError):
+class _Version(argparse.Action):
+    """Prints the version of the C++ core, which is that of the package."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        core = importlib.import_module("instseg_rt._core")
+        print(f"instseg-rt {core.version()}")
+        parser.exit()
+
+
+def _message(error: Exception, command: Command | None) -> str | None:
+    """What to tell the user; None for what is a fault of the program."""
+    if isinstance(error, MemoryError):
+        return "out of memory: use smaller images or a smaller --batch-size"
+    if isinstance(error, ModuleNotFoundError) and command is not None and command.extra:
         return f"{command.name} needs more packages ({error.name}): pip install 'instseg-rt[{command.extra}]'"
-    return f"the installation is incomplete: {error}; `instseg doctor` shows what is there"
-
-
-def _is_user_error(error: Exception, command: Command | None) -> bool:
-    kinds = ["instseg_rt.errors:Error"] + ([command.errors] if command and command.errors else [])
-    for kind in kinds:
+    if isinstance(error, ImportError):
+        return f"the installation is incomplete: {error}; `instseg doctor` shows what is there"
+    if isinstance(error, OSError):  # a full disk, a folder that may not be written to
+        return str(error)
+    for kind in ("instseg_rt.errors:Error", *(command.errors if command else ())):
         module_name, class_name = kind.split(":")
         module = sys.modules.get(
             module_name
         )  # an error of a module that was never loaded cannot have been raised
         if module is not None and isinstance(error, getattr(module, class_name)):
-            return True
-    return False
-
-
-def _fail(message: str) -> int:
-    print(f"instseg: error: {' '.join(message.split())}", file=sys.stderr)
-    return EXIT_ERROR
+            return str(error)
+    return None

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 T = TypeVar("T")
-_PIPED_WIDTH = 160  # a file or pipe has no width; wide enough that no cell of ours is cut
+_PIPED_WIDTH = 400  # a file or pipe has no width: wide enough that no line of ours is broken
 
 
 def stdout_console() -> Console:
@@ -34,7 +34,9 @@ def table(
 
 def facts(title: str, rows: Iterable[tuple[str, object]]) -> Table:
     """A table of names and values."""
-    return table(title, ("", ""), rows)
+    result = table(title, ("name", "value"), rows)
+    result.show_header = False
+    return result
 
 
 def counted(items: Iterable[T], what: str) -> Iterator[T]:

@@ -102,7 +102,13 @@ def _rows(info: _core.BundleInfo) -> list[tuple[str, object]]:
         ),
         ("batch", f"{batch.min} to {batch.max}; engines are built for {batch.opt}"),
         ("threshold", f"score > {info.threshold:g}"),
-        ("decode", "\n".join(f"{key}: {value}" for key, value in info.decode.items())),
+        (
+            "decode",
+            "\n".join(
+                f"{key}: {value:g}" if isinstance(value, float) else f"{key}: {value}"
+                for key, value in info.decode.items()
+            ),
+        ),
     ]
     for stage in info.stages:
         lines = [f"{stage.file.relative_to(info.path)}, {_size(stage.file)}, sha256 {stage.sha256[:12]}…"]

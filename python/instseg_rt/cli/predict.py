@@ -20,20 +20,18 @@ from instseg_rt.result_formats import MaskFormat
 FORMATS = ("json", "img", "coco")
 
 _EPILOG = """\
-INPUT is an image, a TIFF with many pages, a video, a folder (searched in depth), a glob pattern in quotes, an
-http(s) or rtsp address, or camera:0. One line per image goes to stdout; with --save-path, files go to that
+INPUT is an image, a TIFF with many pages, a video, a folder (searched in depth), a glob pattern in quotes,
+an http(s) or rtsp address, or camera:0. One line per image goes to stdout; with --save-path, files go to that
 folder:
-  json   <name>_res.json     PaddleX's result
-  img    <name>_res.<jpg…>   the image with its instances drawn in
-  coco   coco_results.json   all instances as COCO results; image ids count from 1 and coco_images.json lists
-  them,
-                             unless --image-ids names an annotation file whose ids are to be used
+  json   <name>_res.json      PaddleX's result
+  img    <name>_res.<jpg…>    the image with its instances drawn in
+  coco   coco_results.json    all instances as COCO results; image ids count from 1 and are listed in
+                              coco_images.json, unless --image-ids names an annotation file that has them
 
 examples:
   instseg predict model.bundle photo.jpg
   instseg predict model.bundle frames/ --batch-size 8 --threshold 0.4 --save-path out
-  instseg predict model.bundle 'val/*.jpg' --save-path out --format coco --image-ids instances_val.json
-  --threshold 0.01
+  instseg predict model.bundle 'val/*.jpg' --threshold 0.01 --save-path out --format coco --image-ids val.json
 """
 
 
