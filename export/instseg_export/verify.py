@@ -23,7 +23,12 @@ def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
 
 
 def verify_stage(
-    onnx_file: Path, layer: nn.Layer, input_name: str, output_names: Sequence[str], images: np.ndarray, batches: Sequence[int]
+    onnx_file: Path,
+    layer: nn.Layer,
+    input_name: str,
+    output_names: Sequence[str],
+    images: np.ndarray,
+    batches: Sequence[int],
 ) -> dict[str, float]:
     """Runs both on `images` (N, 3, H, W) in each batch size (images repeat) and returns the largest relative error per output."""
     options = onnxruntime.SessionOptions()

@@ -233,9 +233,7 @@ class Result:
     def plot(self) -> np.ndarray:
         """The image with its instances drawn in, (H, W, 3) uint8 BGR. Needs an image."""
         if self.source is None:
-            raise InvalidArgumentError(
-                "this Result was made without an image, so there is nothing to draw on"
-            )
+            raise InvalidArgumentError("this Result was made without an image, so there is nothing to draw on")
         return draw_result(self.source.bgr(), self)
 
     @cached_property
@@ -278,9 +276,7 @@ class Result:
         """Per instance its outlines, exact: points (K, 2) float32, x y of pixel corners, and "is a hole"."""
         return [mask.polygons() for mask in self.packed_masks]
 
-    def to_coco(
-        self, image_id: int, category_ids: Sequence[int] | None = None
-    ) -> list[dict[builtins.str, Any]]:
+    def to_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[builtins.str, Any]]:
         """COCO result entries: `image_id`, `category_id`, `bbox` (x, y, w, h), `score`, `segmentation` (RLE).
 
         category_ids: data-set category id per class id; default: those of the bundle. `bbox` is the model's

@@ -106,9 +106,7 @@ def _read(item: Any, color: Color, depth: int, reused: bool) -> Generator[Source
     elif isinstance(item, bytes | bytearray | memoryview):
         yield from _read_encoded(item, f"encoded image of {len(item)} bytes", None)
     elif isinstance(item, int | np.integer) and not isinstance(item, bool):
-        yield from (
-            SourceImage(frame, "bgr", None, i) for i, frame in enumerate(video.camera_frames(int(item)))
-        )
+        yield from (SourceImage(frame, "bgr", None, i) for i, frame in enumerate(video.camera_frames(int(item))))
     elif _is_pil_image(item):
         yield _from_pil(item)
     elif isinstance(item, list | tuple | Iterator):
@@ -160,9 +158,7 @@ def _images_below(folder: Path) -> list[Path]:
         if Path(name).suffix.lower() in IMAGE_SUFFIXES
     ]
     if not found:
-        raise IoError(
-            f"{folder}: no image in this directory or below (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
-        )
+        raise IoError(f"{folder}: no image in this directory or below (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
     return sorted(found)
 
 

@@ -102,7 +102,9 @@ def find_config(name: str) -> Path:
     known = sorted(p.stem for p in folder.glob("*.yaml"))
     near = difflib.get_close_matches(stem, known, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ConfigError(f"{name}: no such file and no shipped configuration of that name{hint} (shipped: {', '.join(known)})")
+    raise ConfigError(
+        f"{name}: no such file and no shipped configuration of that name{hint} (shipped: {', '.join(known)})"
+    )
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> Config:

@@ -124,7 +124,12 @@ class LoadReport:
 
 
 def load_weights(
-    model: nn.Layer, arrays: Mapping[str, np.ndarray], *, source: str, strict: bool = True, any_classes: bool = False
+    model: nn.Layer,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    source: str,
+    strict: bool = True,
+    any_classes: bool = False,
 ) -> LoadReport:
     """Copies arrays into the model's parameters and buffers of the same name.
 
@@ -152,9 +157,13 @@ def load_weights(
             wrong.append(f"{name}: expected {list(tensor.shape)}, found {list(array.shape)}")
     report.unexpected = [name for name in arrays if name not in state]
     if wrong:
-        raise WeightsError(f"{source}: {len(wrong)} tensors have another shape than the model's: {'; '.join(wrong[:3])}")
+        raise WeightsError(
+            f"{source}: {len(wrong)} tensors have another shape than the model's: {'; '.join(wrong[:3])}"
+        )
     if not updates:
-        raise WeightsError(f"{source}: holds none of the model's {len(state)} tensors (first expected: {next(iter(state))})")
+        raise WeightsError(
+            f"{source}: holds none of the model's {len(state)} tensors (first expected: {next(iter(state))})"
+        )
     if strict and report.missing:
         raise WeightsError(f"{source}: {report.summary()}")
     for name, array in updates.items():

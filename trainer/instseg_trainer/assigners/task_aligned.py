@@ -66,9 +66,7 @@ class TaskAlignedAssigner:
         iou = pairwise_iou(object_boxes, boxes)  # (B, n, L)
         class_ids = object_class_ids.squeeze(-1)
         image_index = paddle.arange(batch, dtype=class_ids.dtype).unsqueeze(-1).expand([batch, objects])
-        class_scores = paddle.gather_nd(
-            scores.transpose([0, 2, 1]), paddle.stack([image_index, class_ids], axis=-1)
-        )
+        class_scores = paddle.gather_nd(scores.transpose([0, 2, 1]), paddle.stack([image_index, class_ids], axis=-1))
         alignment = class_scores.pow(self.alpha) * iou.pow(self.beta)
 
         corner, far = object_boxes.unsqueeze(2).split(2, axis=-1)

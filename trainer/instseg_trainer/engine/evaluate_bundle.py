@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import instseg_rt
 import numpy as np
+
+import instseg_rt
 
 from ..data import CocoDataset
 from ..errors import ConfigError
@@ -35,9 +36,7 @@ def evaluate_bundle(
             sample = dataset[index]
             result = predictor(np.ascontiguousarray(sample.image[..., ::-1]))
             height, width = sample.original_size
-            rles = [
-                {"size": [height, width], "counts": mask.rle(height, width)} for mask in result.packed_masks
-            ]
+            rles = [{"size": [height, width], "counts": mask.rle(height, width)} for mask in result.packed_masks]
             evaluator.add(sample.image_id, result.boxes, result.scores, category_ids[result.class_ids], rles)
             on_progress(index + 1)
     return evaluator.evaluate(), evaluator

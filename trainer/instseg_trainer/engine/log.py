@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -19,12 +20,17 @@ _WINDOW = 20  # iterations over which speed is averaged
 
 class TrainingLog:
     """`metrics.jsonl` gets one object per iteration and one per evaluation. When a training is resumed at `resume_at`, records of
-    iterations after it (done, but lost with the process) are dropped, so that the curve has every iteration once."""
+    iterations after it (done, but lost with the process) are dropped, so that the curve has every iteration once. A `silent` log, of a
+    process that is not the main one, says and writes nothing."""
 
-    def __init__(self, output: Path, resume_at: int | None) -> None:
-        self.console = Console(stderr=True)
+    def __init__(self, output: Path, resume_at: int | None, silent: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=silent)
         self.last_loss = float("nan")
         self._metrics_path = output / "metrics.jsonl"
+        if silent:
+            self._metrics = self._text = Path(os.devnull).open("w", encoding="utf-8")
+            self._seconds = deque(maxlen=_WINDOW)
+            return
         kept = self._records_up_to(resume_at) if resume_at is not None else []
         temporary = self._metrics_path.with_name(".metrics.jsonl.tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")

@@ -7,7 +7,11 @@ from paddle.nn import functional as F
 
 
 def varifocal_loss(
-    scores: paddle.Tensor, targets: paddle.Tensor, labels: paddle.Tensor, alpha: float = 0.75, gamma: float = 2.0
+    scores: paddle.Tensor,
+    targets: paddle.Tensor,
+    labels: paddle.Tensor,
+    alpha: float = 0.75,
+    gamma: float = 2.0,
 ) -> paddle.Tensor:
     """Sum over all elements (Zhang et al., "VarifocalNet", CVPR 2021, equation 2, with the weight taking part in the gradient).
 

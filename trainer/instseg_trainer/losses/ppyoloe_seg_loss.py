@@ -40,9 +40,7 @@ class PPYOLOESegLoss:
         self.weights = weights or LossWeights()
         self.assigner = TaskAlignedAssigner()
 
-    def __call__(
-        self, outputs: HeadOutputs, boxes: paddle.Tensor, targets: Targets
-    ) -> dict[str, paddle.Tensor]:
+    def __call__(self, outputs: HeadOutputs, boxes: paddle.Tensor, targets: Targets) -> dict[str, paddle.Tensor]:
         """boxes (B, L, 4): decoded, in strides of their own level."""
         scores = F.sigmoid(outputs.class_logits)
         strides = outputs.strides
@@ -81,12 +79,7 @@ class PPYOLOESegLoss:
             loss_mask = self._mask_loss(outputs, assignment, targets, positive) / total_score
 
         weights = self.weights
-        loss = (
-            weights.cls * loss_cls
-            + weights.iou * loss_iou
-            + weights.dfl * loss_dfl
-            + weights.mask * loss_mask
-        )
+        loss = weights.cls * loss_cls + weights.iou * loss_iou + weights.dfl * loss_dfl + weights.mask * loss_mask
         return {
             "loss": loss,
             "loss_cls": loss_cls,

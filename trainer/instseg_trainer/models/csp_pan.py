@@ -62,9 +62,7 @@ class CSPPAN(nn.Layer):
                 self.fpn_routes.append(ConvBNLayer(outer, outer // 2, 1))
         for level in range(len(channels) - 1):
             self.pan_stages.append(
-                nn.Sequential(
-                    CSPStage(channels[level] + channels[level + 1], channels[level], blocks, spp=False)
-                )
+                nn.Sequential(CSPStage(channels[level] + channels[level + 1], channels[level], blocks, spp=False))
             )
             self.pan_routes.append(ConvBNLayer(channels[level + 1], channels[level + 1], 3, stride=2))
         self.out_channels = channels

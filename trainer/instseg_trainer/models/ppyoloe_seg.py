@@ -100,7 +100,10 @@ class PPYOLOESeg(nn.Layer):
 
     @paddle.no_grad()
     def predict(
-        self, images: paddle.Tensor, original_sizes: Sequence[tuple[int, int]], score_threshold: float | None = None
+        self,
+        images: paddle.Tensor,
+        original_sizes: Sequence[tuple[int, int]],
+        score_threshold: float | None = None,
     ) -> list[Detections]:
         """One `Detections` per image; `original_sizes` are (height, width) of the images before the resize."""
         outputs = self.stage_outputs(images)

@@ -52,7 +52,9 @@ class ReferenceModel:
         return [
             key.removeprefix(prefix)
             for key in self.golden
-            if key.startswith(prefix) and not key.endswith("@index") and not key.startswith((f"{prefix}input.", f"{prefix}out."))
+            if key.startswith(prefix)
+            and not key.endswith("@index")
+            and not key.startswith((f"{prefix}input.", f"{prefix}out."))
         ]
 
     def relative_error(self, image: str, tensor: str, actual: np.ndarray) -> float:
