@@ -17,7 +17,8 @@ class ContextPool {
   // A context that is taken out of the pool, and goes back at the end of the lease's life.
   class Lease {
    public:
-    Lease(ContextPool& pool, std::unique_ptr<Context> context) : pool_(&pool), context_(std::move(context)) {}
+    Lease(ContextPool& pool, std::unique_ptr<Context> context)
+        : pool_(&pool), context_(std::move(context)) {}
     Lease(Lease&& other) noexcept = default;
     Lease& operator=(Lease&&) = delete;
     ~Lease() {
@@ -59,7 +60,8 @@ class ContextPool {
     }
   }
 
-  // All contexts at once; the missing ones are created. One caller at a time, so that two do not wait for each other.
+  // All contexts at once; the missing ones are created. One caller at a time, so that two do not
+  // wait for each other.
   std::vector<Lease> take_all() {
     const std::lock_guard only(take_all_mutex_);
     std::vector<Lease> leases;

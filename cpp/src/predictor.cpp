@@ -27,25 +27,28 @@ struct Context {
 
 void check_options(const PredictorOptions& options) {
   if (options.threads < 0 || options.threads > ThreadPool::kMaxThreads) {
-    throw Error(ErrorCode::invalid_argument, "threads is " + std::to_string(options.threads) + ", expected 0 to " +
+    throw Error(ErrorCode::invalid_argument, "threads is " + std::to_string(options.threads) +
+                                                 ", expected 0 to " +
                                                  std::to_string(ThreadPool::kMaxThreads));
   }
   if (options.contexts < 1 || options.contexts > kMaxContexts) {
-    throw Error(ErrorCode::invalid_argument, "contexts is " + std::to_string(options.contexts) + ", expected 1 to " +
-                                                 std::to_string(kMaxContexts));
+    throw Error(ErrorCode::invalid_argument, "contexts is " + std::to_string(options.contexts) +
+                                                 ", expected 1 to " + std::to_string(kMaxContexts));
   }
 }
 
 float checked_threshold(float threshold) {
   if (!(threshold >= 0.0F && threshold <= 1.0F)) {
-    throw Error(ErrorCode::invalid_argument, "threshold is " + std::to_string(threshold) + ", expected 0 to 1");
+    throw Error(ErrorCode::invalid_argument,
+                "threshold is " + std::to_string(threshold) + ", expected 0 to 1");
   }
   return threshold;
 }
 
 int pool_threads(int threads) {
   const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-  return threads > 0 ? threads : static_cast<int>(std::min(cores, unsigned{ThreadPool::kMaxThreads}));
+  return threads > 0 ? threads
+                     : static_cast<int>(std::min(cores, unsigned{ThreadPool::kMaxThreads}));
 }
 
 PreprocessSpec preprocess_spec(const InputSpec& input) {
@@ -53,8 +56,9 @@ PreprocessSpec preprocess_spec(const InputSpec& input) {
   spec.height = input.height;
   spec.width = input.width;
   spec.color = input.color == InputSpec::Color::rgb ? ColorOrder::rgb : ColorOrder::bgr;
-  spec.interpolation =
-      input.interpolation == InputSpec::Interpolation::linear ? Interpolation::linear : Interpolation::cubic;
+  spec.interpolation = input.interpolation == InputSpec::Interpolation::linear
+                           ? Interpolation::linear
+                           : Interpolation::cubic;
   spec.scale = input.scale;
   spec.mean = input.mean;
   spec.std = input.std;
@@ -77,7 +81,8 @@ struct Predictor::Impl {
         contexts(asked.contexts, [this] { return create_context(); }) {}
 
   [[nodiscard]] std::unique_ptr<Session> compile(const StageSpec& stage) const {
-    const SessionOptions session{options.device, options.precision, options.threads, options.contexts};
+    const SessionOptions session{options.device, options.precision, options.threads,
+                                 options.contexts};
     return std::make_unique<Session>(backend, stage, session);
   }
 
@@ -88,8 +93,8 @@ struct Predictor::Impl {
   }
 
   // Images first … first + count - 1 of a call as one batch through one context.
-  void run(Context& context, std::span<const ImageView> all, std::size_t first, std::size_t count, float keep_above,
-           std::span<Result> all_results) {
+  void run(Context& context, std::span<const ImageView> all, std::size_t first, std::size_t count,
+           float keep_above, std::span<Result> all_results) {
     const std::span<const ImageView> images = all.subspan(first, count);
     const std::span<Result> results = all_results.subspan(first, count);
     const Stopwatch stopwatch;
@@ -107,28 +112,31 @@ struct Predictor::Impl {
   }
 
   // first, total: position of the batch in the caller's images, for messages.
-  void preprocess_batch(Context& context, std::span<const ImageView> images, std::size_t first, std::size_t total) {
+  void preprocess_batch(Context& context, std::span<const ImageView> images, std::size_t first,
+                        std::size_t total) {
     const std::span<float> input = context.family->input(static_cast<int>(images.size()));
     const std::size_t image_size = input.size() / images.size();
     context.images.resize(images.size());
     if (context.scratch.size() < images.size()) {
       context.scratch.resize(images.size());
     }
-    pool.parallel_for(0, static_cast<std::int64_t>(images.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-        try {
-          const PreprocessInfo info =
-              preprocess(images[i], spec, input.subspan(i * image_size, image_size), context.scratch[i], pool);
-          context.images[i] = {images[i].height, images[i].width, info};
-        } catch (const Error& error) {
-          if (total == 1) {
-            throw;
+    pool.parallel_for(
+        0, static_cast<std::int64_t>(images.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+          for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+            try {
+              const PreprocessInfo info =
+                  preprocess(images[i], spec, input.subspan(i * image_size, image_size),
+                             context.scratch[i], pool);
+              context.images[i] = {images[i].height, images[i].width, info};
+            } catch (const Error& error) {
+              if (total == 1) {
+                throw;
+              }
+              throw Error(error.code(), "image " + std::to_string(first + i) + " of " +
+                                            std::to_string(total) + ": " + error.what());
+            }
           }
-          throw Error(error.code(), "image " + std::to_string(first + i) + " of " + std::to_string(total) + ": " +
-                                        error.what());
-        }
-      }
-    });
+        });
   }
 
   const BundleInfo bundle;
@@ -153,7 +161,8 @@ Result Predictor::operator()(const ImageView& image) const {
   return std::move(predict(std::span(&image, 1)).front());
 }
 
-std::vector<Result> Predictor::predict(std::span<const ImageView> images, std::optional<float> threshold) const {
+std::vector<Result> Predictor::predict(std::span<const ImageView> images,
+                                       std::optional<float> threshold) const {
   const float keep_above = threshold ? checked_threshold(*threshold) : impl_->threshold;
   std::vector<Result> results(images.size());
   const auto chunk = static_cast<std::size_t>(impl_->bundle.batch.max);
@@ -167,8 +176,9 @@ std::vector<Result> Predictor::predict(std::span<const ImageView> images, std::o
 
 void Predictor::warm_up(int batch) const {
   if (batch < 1 || batch > impl_->bundle.batch.max) {
-    throw Error(ErrorCode::invalid_argument, "warm_up: batch is " + std::to_string(batch) + ", expected 1 to " +
-                                                 std::to_string(impl_->bundle.batch.max) + " (the bundle's batch.max)");
+    throw Error(ErrorCode::invalid_argument,
+                "warm_up: batch is " + std::to_string(batch) + ", expected 1 to " +
+                    std::to_string(impl_->bundle.batch.max) + " (the bundle's batch.max)");
   }
   constexpr int kSide = 32;
   const std::vector<std::uint8_t> grey(std::size_t{kSide} * kSide, 128);

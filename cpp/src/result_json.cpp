@@ -19,11 +19,13 @@ Box clip(const Box& box, int height, int width) {
 // To the nearest integer, halves to the even one, as Python's round().
 int round_half_even(float value) { return static_cast<int>(std::nearbyint(value)); }
 
-void write_box(JsonWriter& json, const Instance& instance, const Box& box, std::span<const std::string> labels) {
+void write_box(JsonWriter& json, const Instance& instance, const Box& box,
+               std::span<const std::string> labels) {
   const auto class_id = static_cast<std::size_t>(instance.class_id);
   if (instance.class_id < 0 || class_id >= labels.size()) {
-    throw Error(ErrorCode::invalid_argument, "no label for class id " + std::to_string(instance.class_id) + ": " +
-                                                 std::to_string(labels.size()) + " labels were given");
+    throw Error(ErrorCode::invalid_argument,
+                "no label for class id " + std::to_string(instance.class_id) + ": " +
+                    std::to_string(labels.size()) + " labels were given");
   }
   json.begin_object();
   json.key("cls_id");

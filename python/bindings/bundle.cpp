@@ -23,7 +23,9 @@ py::tuple shape_tuple(const TensorSpec& tensor) {
   return py::tuple(shape);
 }
 
-const char* color_name(const InputSpec& input) { return input.color == InputSpec::Color::rgb ? "rgb" : "bgr"; }
+const char* color_name(const InputSpec& input) {
+  return input.color == InputSpec::Color::rgb ? "rgb" : "bgr";
+}
 
 const char* interpolation_name(const InputSpec& input) {
   return input.interpolation == InputSpec::Interpolation::linear ? "linear" : "cubic";
@@ -34,7 +36,8 @@ const char* interpolation_name(const InputSpec& input) {
 void bind_bundle(py::module_& module) {
   py::class_<TensorSpec>(module, "TensorSpec")
       .def_readonly("name", &TensorSpec::name)
-      .def_property_readonly("dtype", [](const TensorSpec& tensor) { return to_string(tensor.dtype); })
+      .def_property_readonly("dtype",
+                             [](const TensorSpec& tensor) { return to_string(tensor.dtype); })
       .def_property_readonly("shape", shape_tuple);
 
   py::class_<StageSpec>(module, "StageSpec")
@@ -50,8 +53,10 @@ void bind_bundle(py::module_& module) {
       .def_property_readonly("color", color_name)
       .def_property_readonly("interpolation", interpolation_name)
       .def_readonly("scale", &InputSpec::scale)
-      .def_property_readonly("mean", [](const InputSpec& input) { return py::tuple(py::cast(input.mean)); })
-      .def_property_readonly("std", [](const InputSpec& input) { return py::tuple(py::cast(input.std)); });
+      .def_property_readonly("mean",
+                             [](const InputSpec& input) { return py::tuple(py::cast(input.mean)); })
+      .def_property_readonly("std",
+                             [](const InputSpec& input) { return py::tuple(py::cast(input.std)); });
 
   py::class_<BatchSpec>(module, "BatchSpec")
       .def_readonly("min", &BatchSpec::min)
@@ -72,8 +77,8 @@ void bind_bundle(py::module_& module) {
       .def_readonly("provenance", &BundleInfo::provenance)
       .def_readonly("verification", &BundleInfo::verification)
       .def("__repr__", [](const BundleInfo& info) {
-        return "<BundleInfo " + info.model + ", " + std::to_string(info.labels.size()) + " classes, " +
-               info.path.string() + ">";
+        return "<BundleInfo " + info.model + ", " + std::to_string(info.labels.size()) +
+               " classes, " + info.path.string() + ">";
       });
 
   module.def(

@@ -52,8 +52,8 @@ void translate(std::exception_ptr pending) {
   }
 }
 
-// The openvino wheel keeps its libraries inside its package. Where it lies in another site-packages folder than this
-// module, the plug-in's own search path does not reach it.
+// The openvino wheel keeps its libraries inside its package. Where it lies in another site-packages
+// folder than this module, the plug-in's own search path does not reach it.
 void hint_openvino_wheel() {
   const py::object spec = py::module_::import("importlib.util").attr("find_spec")("openvino");
   if (spec.is_none() || spec.attr("submodule_search_locations").is_none()) {
@@ -85,9 +85,8 @@ std::filesystem::path to_path(const py::object& path) {
 }
 
 void bind_errors(py::module_& module) {
-  const py::object base =
-      py::reinterpret_steal<py::object>(PyErr_NewExceptionWithDoc("instseg_rt._core.Error", "Any error of instseg_rt.",
-                                                                  PyExc_RuntimeError, nullptr));
+  const py::object base = py::reinterpret_steal<py::object>(PyErr_NewExceptionWithDoc(
+      "instseg_rt._core.Error", "Any error of instseg_rt.", PyExc_RuntimeError, nullptr));
   base.attr("code") = py::none();
   module.attr("Error") = base;
   for (std::size_t i = 0; i < kErrorClasses.size(); ++i) {

@@ -33,7 +33,8 @@ std::string describe(const py::array& array) {
   return "shape (" + shape + ") and dtype " + py::str(array.dtype()).cast<std::string>();
 }
 
-// A view of the array's pixels, and what keeps them alive: the array, or a copy where its pixels are not contiguous.
+// A view of the array's pixels, and what keeps them alive: the array, or a copy where its pixels
+// are not contiguous.
 struct PythonImage {
   py::array pixels;
   ImageView view;
@@ -42,18 +43,19 @@ struct PythonImage {
 PythonImage to_image(const py::handle& object, std::size_t index, const std::string& order) {
   const std::string where = "image " + std::to_string(index) + ": ";
   if (!py::isinstance<py::array>(object)) {
-    throw Error(ErrorCode::invalid_argument,
-                where + "expected a numpy array, found " + py::str(py::type::of(object)).cast<std::string>());
+    throw Error(ErrorCode::invalid_argument, where + "expected a numpy array, found " +
+                                                 py::str(py::type::of(object)).cast<std::string>());
   }
   auto array = py::reinterpret_borrow<py::array>(object);
   const bool known_shape =
       array.ndim() == 2 ||
       (array.ndim() == 3 && (array.shape(2) == 1 || array.shape(2) == 3 || array.shape(2) == 4));
   if (!array.dtype().is(py::dtype::of<std::uint8_t>()) || !known_shape || array.size() == 0) {
-    throw Error(ErrorCode::invalid_argument, where +
-                                                 "expected uint8 of shape (height, width) or (height, width, 1 | 3 | "
-                                                 "4) with at least one pixel, found " +
-                                                 describe(array));
+    throw Error(ErrorCode::invalid_argument,
+                where +
+                    "expected uint8 of shape (height, width) or (height, width, 1 | 3 | "
+                    "4) with at least one pixel, found " +
+                    describe(array));
   }
   const py::ssize_t channel_count = array.ndim() == 2 ? 1 : array.shape(2);
   const py::ssize_t row = array.shape(1) * channel_count;
@@ -65,17 +67,18 @@ PythonImage to_image(const py::handle& object, std::size_t index, const std::str
     array = py::array_t<std::uint8_t, py::array::c_style>::ensure(array);
   }
   if (array.shape(0) > kMaxImageSide || array.shape(1) > kMaxImageSide) {
-    throw Error(ErrorCode::invalid_argument,
-                where + "at most " + std::to_string(kMaxImageSide) + " pixels per side, found " + describe(array));
+    throw Error(ErrorCode::invalid_argument, where + "at most " + std::to_string(kMaxImageSide) +
+                                                 " pixels per side, found " + describe(array));
   }
-  const ImageView view{static_cast<const std::uint8_t*>(array.data()), static_cast<int>(array.shape(0)),
-                       static_cast<int>(array.shape(1)), array.shape(0) == 1 ? row : array.strides(0),
+  const ImageView view{static_cast<const std::uint8_t*>(array.data()),
+                       static_cast<int>(array.shape(0)), static_cast<int>(array.shape(1)),
+                       array.shape(0) == 1 ? row : array.strides(0),
                        pixel_format(channel_count, order)};
   return {std::move(array), view};
 }
 
-std::vector<Result> predict(const Predictor& predictor, const py::sequence& images, const std::string& format,
-                            std::optional<float> threshold) {
+std::vector<Result> predict(const Predictor& predictor, const py::sequence& images,
+                            const std::string& format, std::optional<float> threshold) {
   std::vector<PythonImage> kept;
   std::vector<ImageView> views;
   for (std::size_t i = 0; i < images.size(); ++i) {
@@ -97,17 +100,22 @@ std::unique_ptr<Predictor> create(const py::object& bundle, const PredictorOptio
 void bind_predictor(py::module_& module) {
   const PredictorOptions defaults;
   py::class_<Predictor>(module, "Predictor")
-      .def(py::init([](const py::object& bundle, std::string device, std::string backend, std::string precision,
-                       std::optional<float> threshold, int threads, int contexts) {
-             return create(bundle, {std::move(device), std::move(backend), std::move(precision), threshold, threads,
-                                    contexts});
+      .def(py::init([](const py::object& bundle, std::string device, std::string backend,
+                       std::string precision, std::optional<float> threshold, int threads,
+                       int contexts) {
+             return create(bundle, {std::move(device), std::move(backend), std::move(precision),
+                                    threshold, threads, contexts});
            }),
-           py::arg("bundle"), py::arg("device") = defaults.device, py::arg("backend") = defaults.backend,
-           py::arg("precision") = defaults.precision, py::arg("threshold") = defaults.threshold,
-           py::arg("threads") = defaults.threads, py::arg("contexts") = defaults.contexts)
-      .def("predict", predict, py::arg("images"), py::arg("format"), py::arg("threshold") = py::none())
-      .def("warm_up", &Predictor::warm_up, py::arg("batch") = 1, py::call_guard<py::gil_scoped_release>())
-      .def_property_readonly("bundle", &Predictor::bundle, py::return_value_policy::reference_internal)
+           py::arg("bundle"), py::arg("device") = defaults.device,
+           py::arg("backend") = defaults.backend, py::arg("precision") = defaults.precision,
+           py::arg("threshold") = defaults.threshold, py::arg("threads") = defaults.threads,
+           py::arg("contexts") = defaults.contexts)
+      .def("predict", predict, py::arg("images"), py::arg("format"),
+           py::arg("threshold") = py::none())
+      .def("warm_up", &Predictor::warm_up, py::arg("batch") = 1,
+           py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("bundle", &Predictor::bundle,
+                             py::return_value_policy::reference_internal)
       .def_property_readonly("device", &Predictor::device)
       .def_property_readonly("backend", &Predictor::backend)
       .def_property_readonly("backend_version", &Predictor::backend_version)

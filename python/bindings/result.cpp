@@ -11,7 +11,9 @@ namespace py = pybind11;
 namespace instseg::bindings {
 namespace {
 
-py::ssize_t count(const Result& result) { return static_cast<py::ssize_t>(result.instances.size()); }
+py::ssize_t count(const Result& result) {
+  return static_cast<py::ssize_t>(result.instances.size());
+}
 
 py::array_t<float> boxes(const Result& result) {
   py::array_t<float> array({count(result), py::ssize_t{4}});
@@ -51,9 +53,11 @@ py::list masks(const Result& result) {
 }
 
 py::array_t<bool> dense_masks(const Result& result) {
-  py::array_t<bool> array({count(result), py::ssize_t{result.image_height}, py::ssize_t{result.image_width}});
+  py::array_t<bool> array(
+      {count(result), py::ssize_t{result.image_height}, py::ssize_t{result.image_width}});
   auto* out = reinterpret_cast<std::uint8_t*>(array.mutable_data());
-  const auto size = static_cast<std::size_t>(result.image_height) * static_cast<std::size_t>(result.image_width);
+  const auto size =
+      static_cast<std::size_t>(result.image_height) * static_cast<std::size_t>(result.image_width);
   const py::gil_scoped_release release;
   for (const Instance& instance : result.instances) {
     instance.mask.unpack({out, size}, result.image_height, result.image_width);
@@ -78,8 +82,9 @@ MaskFormat mask_format(const std::string& name) {
   throw Error(ErrorCode::invalid_argument, "mask_format is '" + name + "', expected crop or rle");
 }
 
-std::string json(const Result& result, const std::optional<std::string>& input_path, std::optional<int> page_index,
-                 const std::vector<std::string>& labels, const std::string& format, std::optional<int> indent) {
+std::string json(const Result& result, const std::optional<std::string>& input_path,
+                 std::optional<int> page_index, const std::vector<std::string>& labels,
+                 const std::string& format, std::optional<int> indent) {
   JsonOptions options;
   options.input_path = input_path;
   options.page_index = page_index;

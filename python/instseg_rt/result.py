@@ -42,8 +42,7 @@ class Timings:
 class Result:
     """N instances of one image, in the order of the model (by class id, then falling score).
 
-    boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the original image (half-open, pixel centres at +0.5), as
-    the
+    boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the image (half-open, pixel centres at +0.5), as the
         model gave them: they may reach over the border of the image.
     scores: (N,) float32 in 0..1. class_ids: (N,) int32. labels: N names.
     masks: (N, H, W) bool, made on the first access; packed_masks holds the same bits in far less memory.

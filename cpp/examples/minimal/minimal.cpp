@@ -20,17 +20,19 @@ int main(int argc, char** argv) {
       pixels[static_cast<std::size_t>(3 * (y * kWidth + x) + 2)] = 255;
     }
   }
-  const instseg::ImageView image{pixels.data(), kHeight, kWidth, 3 * kWidth, instseg::PixelFormat::bgr8};
+  const instseg::ImageView image{pixels.data(), kHeight, kWidth, 3 * kWidth,
+                                 instseg::PixelFormat::bgr8};
 
   try {
     const instseg::Predictor predictor{argv[1], {.threshold = 0.5F}};
     const instseg::Result result = predictor(image);
     for (const instseg::Instance& found : result.instances) {
       const auto label = static_cast<std::size_t>(found.class_id);
-      std::printf("%s %.2f, %lld pixels in [%.0f, %.0f, %.0f, %.0f]\n", predictor.bundle().labels[label].c_str(),
-                  static_cast<double>(found.score), static_cast<long long>(found.mask.area()),
-                  static_cast<double>(found.box.x1), static_cast<double>(found.box.y1),
-                  static_cast<double>(found.box.x2), static_cast<double>(found.box.y2));
+      std::printf("%s %.2f, %lld pixels in [%.0f, %.0f, %.0f, %.0f]\n",
+                  predictor.bundle().labels[label].c_str(), static_cast<double>(found.score),
+                  static_cast<long long>(found.mask.area()), static_cast<double>(found.box.x1),
+                  static_cast<double>(found.box.y1), static_cast<double>(found.box.x2),
+                  static_cast<double>(found.box.y2));
     }
     return 0;
   } catch (const instseg::Error& error) {

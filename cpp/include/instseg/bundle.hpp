@@ -3,11 +3,12 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
-#include "instseg/export.hpp"
 #include <map>
 #include <string>
 #include <variant>
 #include <vector>
+
+#include "instseg/export.hpp"
 
 namespace instseg {
 
@@ -37,7 +38,8 @@ INSTSEG_API std::string to_string(const std::vector<Dimension>& shape);
 struct StageSpec {
   std::string name;
   std::filesystem::path file;  // absolute; inside the bundle
-  std::string sha256;          // of the file, 64 lower-case hexadecimal digits, verified when the bundle is loaded
+  std::string
+      sha256;  // of the file, 64 lower-case hexadecimal digits, verified when the bundle is loaded
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
 };
@@ -57,37 +59,41 @@ struct InputSpec {
   std::array<float, 3> std{};
 };
 
-// Batch sizes that engines are built for. `max` is also the largest batch that Predictor sends through the network.
+// Batch sizes that engines are built for. `max` is also the largest batch that Predictor sends
+// through the network.
 struct BatchSpec {
   int min = 1;
   int opt = 1;
   int max = 1;
 };
 
-// Value of one key under `decode:`; which keys there are, and their ranges, is up to the model's family.
-using DecodeValue = std::variant<bool, double, std::string, std::vector<double>>;
+// Value of one key under `decode:`; which keys there are, and their ranges, is up to the model's
+// family.
+using DecodeValue = std::variant<bool, std::int64_t, double, std::string, std::vector<double>>;
 
 // manifest.yaml of a bundle, checked.
 struct BundleInfo {
-  std::filesystem::path path;  // absolute path of the bundle's directory
-  std::string model;           // e.g. "PP-YOLOE_seg-S"
-  std::string family;          // what decodes its outputs, e.g. "ppyoloe_seg"
-  std::vector<std::string> labels;    // one per class id
-  std::vector<int> category_ids;      // data-set category id per class id, as long as `labels`
+  std::filesystem::path path;       // absolute path of the bundle's directory
+  std::string model;                // e.g. "PP-YOLOE_seg-S"
+  std::string family;               // what decodes its outputs, e.g. "ppyoloe_seg"
+  std::vector<std::string> labels;  // one per class id
+  std::vector<int> category_ids;    // data-set category id per class id, as long as `labels`
   InputSpec input;
   BatchSpec batch;
   std::vector<StageSpec> stages;
   std::map<std::string, DecodeValue> decode;
-  float threshold = 0.0F;      // default of Predictor: detections with score > this
-  std::string provenance;      // YAML text; empty where the manifest has none
-  std::string verification;    // YAML text; empty where the manifest has none
+  float threshold = 0.0F;    // default of Predictor: detections with score > this
+  std::string provenance;    // YAML text; empty where the manifest has none
+  std::string verification;  // YAML text; empty where the manifest has none
 };
 
-// Reads and checks a bundle: manifest.yaml, the family's decode parameters, and the sha256 of every stage file.
+// Reads and checks a bundle: manifest.yaml, the family's decode parameters, and the sha256 of every
+// stage file.
 //
-// @throws Error io where the bundle or a file of it cannot be read; bad_bundle where the manifest or a file is not
-//   as it must be (the message names file, key, what was expected and what was found); unsupported where the family
-//   is not known to this version.
+// @throws Error io where the bundle or a file of it cannot be read; bad_bundle where the manifest
+// or a file is not
+//   as it must be (the message names file, key, what was expected and what was found); unsupported
+//   where the family is not known to this version.
 INSTSEG_API BundleInfo load_bundle(const std::filesystem::path& bundle);
 
 }  // namespace instseg

@@ -1,12 +1,13 @@
 #pragma once
 
-#include "instseg/export.hpp"
-#include "instseg/mask.hpp"
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "instseg/export.hpp"
+#include "instseg/mask.hpp"
 
 namespace instseg {
 
@@ -18,8 +19,8 @@ struct Instance {
   PackedMask mask;  // lies inside the image
 };
 
-// Milliseconds of the network call that an image went through. A call carries `batch` images, and the times are
-// those of the whole call: divide by `batch` for the cost of one image.
+// Milliseconds of the network call that an image went through. A call carries `batch` images, and
+// the times are those of the whole call: divide by `batch` for the cost of one image.
 struct Timings {
   double preprocess_ms = 0.0;
   double inference_ms = 0.0;
@@ -38,7 +39,8 @@ struct Result {
 
 // How to_json writes a mask.
 enum class MaskFormat {
-  crop,  // PaddleX: nested lists of 0 and 1, cut to the box that was rounded (half to even) on each side
+  crop,  // PaddleX: nested lists of 0 and 1, cut to the box that was rounded (half to even) on each
+         // side
   rle,   // COCO: {"size": [height, width], "counts": "…"} of the whole image
 };
 
@@ -47,13 +49,15 @@ struct JsonOptions {
   std::optional<int> page_index;               // null in the JSON where absent
   std::span<const std::string> labels;         // one per class id
   MaskFormat mask_format = MaskFormat::crop;
-  int indent = -1;  // spaces per level as Python's json.dumps(indent=…) lays them out; negative: one line
+  int indent =
+      -1;  // spaces per level as Python's json.dumps(indent=…) lays them out; negative: one line
 };
 
-// PaddleX's JSON of a result: input_path, page_index, boxes (cls_id, label, score, coordinate) and masks.
+// PaddleX's JSON of a result: input_path, page_index, boxes (cls_id, label, score, coordinate) and
+// masks.
 //
-// Coordinates are clipped to the image; an instance whose clipped box is empty is left out, with its mask. The text
-// is what Python's json.dumps(…, ensure_ascii=False) gives, number for number.
+// Coordinates are clipped to the image; an instance whose clipped box is empty is left out, with
+// its mask. The text is what Python's json.dumps(…, ensure_ascii=False) gives, number for number.
 //
 // @throws Error invalid_argument where `labels` has no entry for a class id.
 INSTSEG_API std::string to_json(const Result& result, const JsonOptions& options);

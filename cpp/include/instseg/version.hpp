@@ -7,7 +7,8 @@
 
 namespace instseg {
 
-// Version of the library that is loaded; differs from INSTSEG_VERSION where headers and library do not match.
+// Version of the library that is loaded; differs from INSTSEG_VERSION where headers and library do
+// not match.
 INSTSEG_API const char* version() noexcept;
 
 }  // namespace instseg

@@ -86,8 +86,9 @@ struct Loaded {
   std::string error;
 };
 
-// Opens the plug-in. Where a library that it needs is not on the loader's path, loads that library from the hinted
-// folders first: the loader then takes the one in memory, which has the same soname.
+// Opens the plug-in. Where a library that it needs is not on the loader's path, loads that library
+// from the hinted folders first: the loader then takes the one in memory, which has the same
+// soname.
 Loaded open_with_hints(const fs::path& plugin, const std::vector<fs::path>& hints) {
   std::set<std::string> preloaded;
   while (true) {
@@ -114,11 +115,12 @@ Loaded open_with_hints(const fs::path& plugin, const std::vector<fs::path>& hint
   }
 }
 
-std::string load_failure(const fs::path& plugin, const std::string& name, const std::string& loader_error) {
+std::string load_failure(const fs::path& plugin, const std::string& name,
+                         const std::string& loader_error) {
   std::string message = "cannot load backend '" + name + "' from " + plugin.string() + ": ";
   if (const std::optional<std::string> missing = missing_library(loader_error)) {
-    return message + "it needs " + *missing + ", which is not found; install the release of " + name +
-           " that the plug-in was built for (`pip install " + name +
+    return message + "it needs " + *missing + ", which is not found; install the release of " +
+           name + " that the plug-in was built for (`pip install " + name +
            "`), or add the folder with that file to LD_LIBRARY_PATH";
   }
   return message + loader_error;
@@ -140,8 +142,9 @@ Backend::Backend(const fs::path& plugin) {
   using Entry = const instseg_backend* (*)(std::uint32_t);
   const auto entry = reinterpret_cast<Entry>(dlsym(loaded.handle, "instseg_backend_entry"));
   if (entry == nullptr) {
-    throw Error(ErrorCode::unsupported, plugin.string() + " is no backend plug-in: it has no function "
-                                                          "instseg_backend_entry");
+    throw Error(ErrorCode::unsupported, plugin.string() +
+                                            " is no backend plug-in: it has no function "
+                                            "instseg_backend_entry");
   }
   functions_ = entry(INSTSEG_BACKEND_ABI_VERSION);
   if (functions_ == nullptr || functions_->abi_version != INSTSEG_BACKEND_ABI_VERSION ||
@@ -149,8 +152,9 @@ Backend::Backend(const fs::path& plugin) {
     const std::string found =
         functions_ == nullptr ? "another one" : std::to_string(functions_->abi_version);
     throw Error(ErrorCode::unsupported,
-                "backend plug-in " + plugin.string() + " has interface version " + found + ", this library needs " +
-                    std::to_string(INSTSEG_BACKEND_ABI_VERSION) + "; install library and plug-in of one release");
+                "backend plug-in " + plugin.string() + " has interface version " + found +
+                    ", this library needs " + std::to_string(INSTSEG_BACKEND_ABI_VERSION) +
+                    "; install library and plug-in of one release");
   }
 }
 
@@ -162,7 +166,8 @@ std::vector<PluginFile> find_plugins() {
   std::map<std::string, fs::path> by_name;
   for (const fs::path& folder : search_folders()) {
     std::error_code error;
-    for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+         entry.increment(error)) {
       const std::string file = entry->path().filename().string();
       if (file.starts_with(kPrefix) && file.ends_with(kSuffix)) {
         by_name.emplace(plugin_name(entry->path()), entry->path());
@@ -204,11 +209,12 @@ std::shared_ptr<const Backend> load_backend(const std::string& name, const std::
     }
   }
   if (!named_found) {
-    reasons += "; no plug-in " + std::string(kPrefix) + (name.empty() ? "*" : name) + std::string(kSuffix) + " in " +
-               join(search_folders()) + " (INSTSEG_PLUGIN_PATH adds folders)";
+    reasons += "; no plug-in " + std::string(kPrefix) + (name.empty() ? "*" : name) +
+               std::string(kSuffix) + " in " + join(search_folders()) +
+               " (INSTSEG_PLUGIN_PATH adds folders)";
   }
-  throw Error(ErrorCode::unsupported, "no backend" + (name.empty() ? "" : " '" + name + "'") + " for device '" +
-                                          device + "'" + reasons);
+  throw Error(ErrorCode::unsupported, "no backend" + (name.empty() ? "" : " '" + name + "'") +
+                                          " for device '" + device + "'" + reasons);
 }
 
 std::vector<BackendInfo> backends() {

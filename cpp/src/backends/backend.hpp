@@ -10,12 +10,12 @@
 
 namespace instseg {
 
-// A plug-in that is loaded. It stays in the process: unloading inference libraries with threads of their own is not
-// safe.
+// A plug-in that is loaded. It stays in the process: unloading inference libraries with threads of
+// their own is not safe.
 class Backend {
  public:
-  // Throws Error(unsupported) where the file, or a library that it needs, cannot be loaded or has another interface
-  // version; the message names the file.
+  // Throws Error(unsupported) where the file, or a library that it needs, cannot be loaded or has
+  // another interface version; the message names the file.
   explicit Backend(const std::filesystem::path& plugin);
 
   [[nodiscard]] const instseg_backend& functions() const noexcept { return *functions_; }
@@ -35,7 +35,8 @@ struct PluginFile {
 // All plug-ins in the search folders, by name; of one name the first folder's.
 std::vector<PluginFile> find_plugins();
 
-// Loads `name`, or with an empty name the first plug-in that supports `device`. A plug-in is loaded once per process.
+// Loads `name`, or with an empty name the first plug-in that supports `device`. A plug-in is loaded
+// once per process.
 //
 // Throws Error(unsupported) that says which folders were searched and why each plug-in was refused.
 std::shared_ptr<const Backend> load_backend(const std::string& name, const std::string& device);

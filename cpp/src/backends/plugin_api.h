@@ -1,8 +1,9 @@
 /* The boundary between the library and a backend plug-in.
  *
- * A backend is a shared library named libinstseg_backend_<name>.so that shows one function, instseg_backend_entry.
- * Only C types cross the boundary, so a plug-in may be built with another compiler or C++ library than the rest.
- * Text is UTF-8 and zero-terminated. Nothing may throw across the boundary. */
+ * A backend is a shared library named libinstseg_backend_<name>.so that shows one function,
+ * instseg_backend_entry. Only C types cross the boundary, so a plug-in may be built with another
+ * compiler or C++ library than the rest. Text is UTF-8 and zero-terminated. Nothing may throw
+ * across the boundary. */
 #ifndef INSTSEG_BACKENDS_PLUGIN_API_H
 #define INSTSEG_BACKENDS_PLUGIN_API_H
 
@@ -38,7 +39,8 @@ typedef enum instseg_data_type {
   INSTSEG_OTHER_TYPE = 255
 } instseg_data_type;
 
-/* Where a function that fails writes its reason: `size` bytes at `text`, cut to fit, always zero-terminated. */
+/* Where a function that fails writes its reason: `size` bytes at `text`, cut to fit, always
+ * zero-terminated. */
 typedef struct instseg_message {
   char* text;
   size_t size;
@@ -59,10 +61,13 @@ typedef struct instseg_session_options {
   int32_t contexts;      /* how many contexts will run at the same time */
 } instseg_session_options;
 
-typedef struct instseg_session instseg_session; /* one stage, compiled; may be used by many threads */
-typedef struct instseg_context instseg_context; /* one running inference; used by one thread at a time */
+typedef struct instseg_session
+    instseg_session; /* one stage, compiled; may be used by many threads */
+typedef struct instseg_context
+    instseg_context; /* one running inference; used by one thread at a time */
 
-/* `message` of every function may not be null. Handles are released by the destroy functions, which take null. */
+/* `message` of every function may not be null. Handles are released by the destroy functions, which
+ * take null. */
 typedef struct instseg_backend {
   uint32_t abi_version; /* INSTSEG_BACKEND_ABI_VERSION */
   size_t struct_size;   /* sizeof of the plug-in's struct */
@@ -73,26 +78,31 @@ typedef struct instseg_backend {
   int32_t (*supports_device)(const char* device);
 
   /* Reads and compiles the stage in the file `path`. */
-  int32_t (*session_create)(const char* path, const instseg_session_options* options, instseg_session** session,
-                            instseg_message* message);
+  int32_t (*session_create)(const char* path, const instseg_session_options* options,
+                            instseg_session** session, instseg_message* message);
   void (*session_destroy)(instseg_session* session);
 
-  /* The stage's inputs and outputs; valid as long as the session. The leading -1 of a shape is the batch. */
-  int32_t (*session_inputs)(const instseg_session* session, const instseg_tensor** tensors, size_t* count);
-  int32_t (*session_outputs)(const instseg_session* session, const instseg_tensor** tensors, size_t* count);
+  /* The stage's inputs and outputs; valid as long as the session. The leading -1 of a shape is the
+   * batch. */
+  int32_t (*session_inputs)(const instseg_session* session, const instseg_tensor** tensors,
+                            size_t* count);
+  int32_t (*session_outputs)(const instseg_session* session, const instseg_tensor** tensors,
+                             size_t* count);
 
-  int32_t (*context_create)(instseg_session* session, instseg_context** context, instseg_message* message);
+  int32_t (*context_create)(instseg_session* session, instseg_context** context,
+                            instseg_message* message);
   void (*context_destroy)(instseg_context* context);
 
-  /* Runs the stage on `batch` items and waits for the end. inputs[i] and outputs[i]: contiguous host memory, aligned
-   * to 64 bytes, of exactly the tensor's size with `batch` in place of -1, in the order of session_inputs and
-   * session_outputs. Memory that is the same as in the call before costs nothing to bind. */
-  int32_t (*context_run)(instseg_context* context, int64_t batch, void* const* inputs, void* const* outputs,
-                         instseg_message* message);
+  /* Runs the stage on `batch` items and waits for the end. inputs[i] and outputs[i]: contiguous
+   * host memory, aligned to 64 bytes, of exactly the tensor's size with `batch` in place of -1, in
+   * the order of session_inputs and session_outputs. Memory that is the same as in the call before
+   * costs nothing to bind. */
+  int32_t (*context_run)(instseg_context* context, int64_t batch, void* const* inputs,
+                         void* const* outputs, instseg_message* message);
 } instseg_backend;
 
-/* Returns the plug-in's functions, or null where it does not know `abi_version`. The struct lives until the end of
- * the process; a plug-in is never unloaded. */
+/* Returns the plug-in's functions, or null where it does not know `abi_version`. The struct lives
+ * until the end of the process; a plug-in is never unloaded. */
 INSTSEG_BACKEND_EXPORT const instseg_backend* instseg_backend_entry(uint32_t abi_version);
 
 #ifdef __cplusplus

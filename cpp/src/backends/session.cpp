@@ -60,14 +60,17 @@ std::string describe(const instseg_tensor& tensor) {
   std::string text = type < kTypes.size() ? kTypes[type] : "another type";
   text += " [";
   for (std::int32_t i = 0; i < tensor.rank; ++i) {
-    text += (i > 0 ? ", " : "") + (tensor.shape[i] < 0 ? std::string("?") : std::to_string(tensor.shape[i]));
+    text += (i > 0 ? ", " : "") +
+            (tensor.shape[i] < 0 ? std::string("?") : std::to_string(tensor.shape[i]));
   }
   return text + "]";
 }
 
-// Axes that the backend cannot tell before it runs match every size: context_run checks the real one.
+// Axes that the backend cannot tell before it runs match every size: context_run checks the real
+// one.
 bool matches(const TensorSpec& spec, const instseg_tensor& tensor) {
-  if (plugin_type(spec.dtype) != tensor.dtype || spec.shape.size() != static_cast<std::size_t>(tensor.rank)) {
+  if (plugin_type(spec.dtype) != tensor.dtype ||
+      spec.shape.size() != static_cast<std::size_t>(tensor.rank)) {
     return false;
   }
   for (std::size_t i = 0; i < spec.shape.size(); ++i) {
@@ -81,13 +84,14 @@ bool matches(const TensorSpec& spec, const instseg_tensor& tensor) {
   return true;
 }
 
-std::vector<std::size_t> match_tensors(const std::vector<TensorSpec>& specs, std::span<const instseg_tensor> tensors,
+std::vector<std::size_t> match_tensors(const std::vector<TensorSpec>& specs,
+                                       std::span<const instseg_tensor> tensors,
                                        const StageSpec& stage, const char* kind) {
   const std::string where = stage.file.string() + " (stage '" + stage.name + "')";
   std::vector<std::size_t> order;
   for (const TensorSpec& spec : specs) {
-    const auto found =
-        std::find_if(tensors.begin(), tensors.end(), [&](const instseg_tensor& t) { return spec.name == t.name; });
+    const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                    [&](const instseg_tensor& t) { return spec.name == t.name; });
     if (found == tensors.end()) {
       std::string names;
       for (const instseg_tensor& tensor : tensors) {
@@ -97,26 +101,31 @@ std::vector<std::size_t> match_tensors(const std::vector<TensorSpec>& specs, std
                                              "' is not in the graph, which has: " + names);
     }
     if (!matches(spec, *found)) {
-      throw Error(ErrorCode::bad_bundle, where + ": " + kind + " '" + spec.name + "' is " + describe(*found) +
-                                             ", the manifest says " + to_string(spec.dtype) + " " +
-                                             to_string(spec.shape));
+      throw Error(ErrorCode::bad_bundle, where + ": " + kind + " '" + spec.name + "' is " +
+                                             describe(*found) + ", the manifest says " +
+                                             to_string(spec.dtype) + " " + to_string(spec.shape));
     }
     order.push_back(static_cast<std::size_t>(found - tensors.begin()));
   }
   if (specs.size() != tensors.size()) {
-    throw Error(ErrorCode::bad_bundle, where + ": the graph has " + std::to_string(tensors.size()) + " " + kind +
-                                           "s, the manifest lists " + std::to_string(specs.size()));
+    throw Error(ErrorCode::bad_bundle, where + ": the graph has " + std::to_string(tensors.size()) +
+                                           " " + kind + "s, the manifest lists " +
+                                           std::to_string(specs.size()));
   }
   return order;
 }
 
 }  // namespace
 
-Session::Session(std::shared_ptr<const Backend> backend, const StageSpec& stage, const SessionOptions& options)
-    : backend_(std::move(backend)), stage_(stage), session_(nullptr, Destroy{&backend_->functions()}) {
+Session::Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
+                 const SessionOptions& options)
+    : backend_(std::move(backend)),
+      stage_(stage),
+      session_(nullptr, Destroy{&backend_->functions()}) {
   const instseg_backend& functions = backend_->functions();
-  const instseg_session_options plugin_options{sizeof(instseg_session_options), options.device.c_str(),
-                                               options.precision.c_str(), options.threads, options.contexts};
+  const instseg_session_options plugin_options{sizeof(instseg_session_options),
+                                               options.device.c_str(), options.precision.c_str(),
+                                               options.threads, options.contexts};
   Message message;
   instseg_session* created = nullptr;
   const std::int32_t status =
@@ -137,24 +146,29 @@ Session::Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
 SessionContext Session::create_context() const {
   Message message;
   instseg_context* created = nullptr;
-  const std::int32_t status = backend_->functions().context_create(session_.get(), &created, message.get());
+  const std::int32_t status =
+      backend_->functions().context_create(session_.get(), &created, message.get());
   if (status != INSTSEG_STATUS_OK) {
     fail("cannot create a context for", status, message.text());
   }
-  return {*this, std::unique_ptr<instseg_context, SessionContext::Destroy>(created, {&backend_->functions()})};
+  return {*this, std::unique_ptr<instseg_context, SessionContext::Destroy>(
+                     created, {&backend_->functions()})};
 }
 
-void Session::fail(const std::string& action, std::int32_t status, const std::string& message) const {
-  throw Error(error_code(status), backend_->name() + " " + action + " stage '" + stage_.name + "' (" +
-                                      stage_.file.string() + "): " + message);
+void Session::fail(const std::string& action, std::int32_t status,
+                   const std::string& message) const {
+  throw Error(error_code(status), backend_->name() + " " + action + " stage '" + stage_.name +
+                                      "' (" + stage_.file.string() + "): " + message);
 }
 
-void SessionContext::run(std::int64_t batch, std::span<void* const> inputs, std::span<void* const> outputs) {
+void SessionContext::run(std::int64_t batch, std::span<void* const> inputs,
+                         std::span<void* const> outputs) {
   constexpr std::size_t kMaxTensors = 32;
   std::array<void*, kMaxTensors> ordered_inputs;
   std::array<void*, kMaxTensors> ordered_outputs;
-  if (inputs.size() != session_->input_order_.size() || outputs.size() != session_->output_order_.size() ||
-      inputs.size() > kMaxTensors || outputs.size() > kMaxTensors) {
+  if (inputs.size() != session_->input_order_.size() ||
+      outputs.size() != session_->output_order_.size() || inputs.size() > kMaxTensors ||
+      outputs.size() > kMaxTensors) {
     throw Error(ErrorCode::internal, "stage '" + session_->stage_.name + "' was called with " +
                                          std::to_string(inputs.size()) + " inputs and " +
                                          std::to_string(outputs.size()) + " outputs");

@@ -18,11 +18,13 @@ struct SessionOptions {
   int contexts = 1;  // that will run at the same time
 };
 
-// One running inference with the backend's buffers. Used by one thread at a time; must not outlive its Session.
+// One running inference with the backend's buffers. Used by one thread at a time; must not outlive
+// its Session.
 class SessionContext {
  public:
-  // inputs, outputs: one pointer per tensor in the manifest's order, to host memory aligned to FloatBuffer::kAlignment with
-  // the tensor's size for `batch` items. Throws Error(backend, out_of_memory).
+  // inputs, outputs: one pointer per tensor in the manifest's order, to host memory aligned to
+  // FloatBuffer::kAlignment with the tensor's size for `batch` items. Throws Error(backend,
+  // out_of_memory).
   void run(std::int64_t batch, std::span<void* const> inputs, std::span<void* const> outputs);
 
  private:
@@ -41,9 +43,10 @@ class SessionContext {
 // Safe to use from many threads.
 class Session {
  public:
-  // Compiles the stage and compares its inputs and outputs with the manifest's (names, types, shapes).
-  // Throws Error(bad_bundle) where they differ, and what the backend reports.
-  Session(std::shared_ptr<const Backend> backend, const StageSpec& stage, const SessionOptions& options);
+  // Compiles the stage and compares its inputs and outputs with the manifest's (names, types,
+  // shapes). Throws Error(bad_bundle) where they differ, and what the backend reports.
+  Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
+          const SessionOptions& options);
 
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -53,7 +56,8 @@ class Session {
 
  private:
   friend class SessionContext;
-  [[noreturn]] void fail(const std::string& action, std::int32_t status, const std::string& message) const;
+  [[noreturn]] void fail(const std::string& action, std::int32_t status,
+                         const std::string& message) const;
 
   struct Destroy {
     const instseg_backend* functions;

@@ -28,17 +28,20 @@ constexpr std::size_t kMaxRank = 8;
 // Elements of one tensor at batch 1.
 constexpr std::int64_t kMaxElements = std::int64_t{1} << 30;
 
-constexpr std::array<const char*, 5> kDataTypeNames = {"float32", "float16", "int32", "int64", "uint8"};
+constexpr std::array<const char*, 5> kDataTypeNames = {"float32", "float16", "int32", "int64",
+                                                       "uint8"};
 
 std::string read_manifest(const fs::path& file) {
   std::error_code error;
   const std::uintmax_t size = fs::file_size(file, error);
   if (error) {
-    throw Error(ErrorCode::io, "cannot read " + file.string() + ": " + error.message() +
-                                   "; a bundle is a directory with a manifest.yaml, as instseg-export writes it");
+    throw Error(ErrorCode::io,
+                "cannot read " + file.string() + ": " + error.message() +
+                    "; a bundle is a directory with a manifest.yaml, as instseg-export writes it");
   }
   if (size > kMaxManifestBytes) {
-    throw Error(ErrorCode::bad_bundle, file.string() + ": has " + std::to_string(size) + " bytes, expected at most " +
+    throw Error(ErrorCode::bad_bundle, file.string() + ": has " + std::to_string(size) +
+                                           " bytes, expected at most " +
                                            std::to_string(kMaxManifestBytes));
   }
   std::ifstream stream(file, std::ios::binary);
@@ -61,8 +64,8 @@ Dimension read_dimension(const ManifestNode& node) {
 TensorSpec read_tensor(const ManifestNode& node) {
   TensorSpec tensor;
   tensor.name = node.at("name").text();
-  tensor.dtype = static_cast<DataType>(
-      node.at("dtype").choice(std::vector<std::string_view>(kDataTypeNames.begin(), kDataTypeNames.end())));
+  tensor.dtype = static_cast<DataType>(node.at("dtype").choice(
+      std::vector<std::string_view>(kDataTypeNames.begin(), kDataTypeNames.end())));
   std::int64_t elements = 1;
   const ManifestNode shape = node.at("shape");
   for (const ManifestNode& item : shape.items(1, kMaxRank)) {
@@ -84,7 +87,8 @@ std::vector<TensorSpec> read_tensors(const ManifestNode& node) {
   for (const ManifestNode& item : node.items(1, kMaxTensors)) {
     tensors.push_back(read_tensor(item));
     const std::string& name = tensors.back().name;
-    if (std::count_if(tensors.begin(), tensors.end(), [&](const TensorSpec& t) { return t.name == name; }) > 1) {
+    if (std::count_if(tensors.begin(), tensors.end(),
+                      [&](const TensorSpec& t) { return t.name == name; }) > 1) {
       item.fail("a tensor with a name of its own ('" + name + "' is listed twice)");
     }
   }
@@ -94,7 +98,8 @@ std::vector<TensorSpec> read_tensors(const ManifestNode& node) {
 // A file of the bundle. Symbolic links may not lead out of it.
 fs::path file_inside(const ManifestNode& node, const fs::path& bundle) {
   const fs::path relative = node.text();
-  const bool climbs = std::any_of(relative.begin(), relative.end(), [](const fs::path& part) { return part == ".."; });
+  const bool climbs = std::any_of(relative.begin(), relative.end(),
+                                  [](const fs::path& part) { return part == ".."; });
   if (relative.is_absolute() || climbs) {
     node.fail("a path inside the bundle, relative to it");
   }
@@ -102,7 +107,8 @@ fs::path file_inside(const ManifestNode& node, const fs::path& bundle) {
   const fs::path file = fs::canonical(bundle / relative, error);
   if (error || !fs::is_regular_file(file, error)) {
     throw Error(ErrorCode::bad_bundle,
-                (bundle / relative).string() + ": the manifest names this file, but it is missing or no regular file");
+                (bundle / relative).string() +
+                    ": the manifest names this file, but it is missing or no regular file");
   }
   if (std::mismatch(bundle.begin(), bundle.end(), file.begin(), file.end()).first != bundle.end()) {
     node.fail("a path inside the bundle: it leads to " + file.string());
@@ -121,10 +127,12 @@ std::string read_sha256(const ManifestNode& node) {
 std::vector<StageSpec> read_stages(const ManifestNode& node, const fs::path& bundle) {
   std::vector<StageSpec> stages;
   for (const ManifestNode& item : node.items(1, kMaxStages)) {
-    stages.push_back({item.at("name").text(), file_inside(item.at("file"), bundle), read_sha256(item.at("sha256")),
-                      read_tensors(item.at("inputs")), read_tensors(item.at("outputs"))});
+    stages.push_back({item.at("name").text(), file_inside(item.at("file"), bundle),
+                      read_sha256(item.at("sha256")), read_tensors(item.at("inputs")),
+                      read_tensors(item.at("outputs"))});
     const std::string& name = stages.back().name;
-    if (std::count_if(stages.begin(), stages.end(), [&](const StageSpec& s) { return s.name == name; }) > 1) {
+    if (std::count_if(stages.begin(), stages.end(),
+                      [&](const StageSpec& s) { return s.name == name; }) > 1) {
       item.fail("a stage with a name of its own ('" + name + "' is listed twice)");
     }
   }
@@ -147,11 +155,13 @@ InputSpec read_input(const ManifestNode& node) {
   input.width = static_cast<int>(node.at("width").integer(1, kMaxInputSide));
   input.color = static_cast<InputSpec::Color>(node.at("color").choice({"rgb", "bgr"}));
   (void)node.at("resize").choice({"stretch"});
-  input.interpolation = static_cast<InputSpec::Interpolation>(node.at("interpolation").choice({"linear", "cubic"}));
+  input.interpolation =
+      static_cast<InputSpec::Interpolation>(node.at("interpolation").choice({"linear", "cubic"}));
   input.scale = static_cast<float>(node.at("scale").number(kSmallest, 1e6));
   input.mean = read_channels(node.at("mean"));
   input.std = read_channels(node.at("std"));
-  if (std::any_of(input.std.begin(), input.std.end(), [](float value) { return value < kSmallest; })) {
+  if (std::any_of(input.std.begin(), input.std.end(),
+                  [](float value) { return value < kSmallest; })) {
     node.at("std").fail("three numbers above 0");
   }
   return input;
@@ -173,9 +183,11 @@ DecodeValue read_decode_value(const ManifestNode& node) {
     }
     return values;
   }
+  std::int64_t integer = 0;
   double number = 0.0;
   bool flag = false;
   if (node.yaml().IsScalar() && node.yaml().Tag() != "!") {
+    if (YAML::convert<std::int64_t>::decode(node.yaml(), integer)) return integer;
     if (YAML::convert<double>::decode(node.yaml(), number)) return node.number();
     if (YAML::convert<bool>::decode(node.yaml(), flag)) return flag;
   }
@@ -227,21 +239,25 @@ void verify_files(const BundleInfo& info) {
   for (const StageSpec& stage : info.stages) {
     const std::string found = sha256_file(stage.file);
     if (found != stage.sha256) {
-      throw Error(ErrorCode::bad_bundle, stage.file.string() + ": its sha256 is " + found +
-                                             ", the manifest says " + stage.sha256 +
-                                             "; the file is damaged or was changed: export the bundle again");
+      throw Error(ErrorCode::bad_bundle,
+                  stage.file.string() + ": its sha256 is " + found + ", the manifest says " +
+                      stage.sha256 +
+                      "; the file is damaged or was changed: export the bundle again");
     }
   }
 }
 
 }  // namespace
 
-const char* to_string(DataType type) noexcept { return kDataTypeNames.at(static_cast<std::size_t>(type)); }
+const char* to_string(DataType type) noexcept {
+  return kDataTypeNames.at(static_cast<std::size_t>(type));
+}
 
 std::string to_string(const std::vector<Dimension>& shape) {
   std::string text = "[";
   for (const Dimension& dimension : shape) {
-    text += (text.size() > 1 ? ", " : "") + (dimension.fixed() ? std::to_string(dimension.size) : dimension.name);
+    text += (text.size() > 1 ? ", " : "") +
+            (dimension.fixed() ? std::to_string(dimension.size) : dimension.name);
   }
   return text + "]";
 }
@@ -253,8 +269,9 @@ BundleInfo load_bundle(const fs::path& bundle) {
     throw Error(ErrorCode::io, "cannot open bundle " + bundle.string() + ": " + error.message());
   }
   if (!fs::is_directory(folder, error)) {
-    throw Error(ErrorCode::io, "bundle " + bundle.string() + " is no directory; a bundle is a directory with a "
-                                                            "manifest.yaml, as instseg-export writes it");
+    throw Error(ErrorCode::io, "bundle " + bundle.string() +
+                                   " is no directory; a bundle is a directory with a "
+                                   "manifest.yaml, as instseg-export writes it");
   }
   const fs::path manifest = folder / "manifest.yaml";
   const std::string text = read_manifest(manifest);
@@ -264,7 +281,8 @@ BundleInfo load_bundle(const fs::path& bundle) {
   } catch (const YAML::Exception& problem) {
     const std::string where =
         problem.mark.is_null() ? "" : " (line " + std::to_string(problem.mark.line + 1) + ")";
-    throw Error(ErrorCode::bad_bundle, manifest.string() + ": not readable as YAML" + where + ": " + problem.msg);
+    throw Error(ErrorCode::bad_bundle,
+                manifest.string() + ": not readable as YAML" + where + ": " + problem.msg);
   }
   check_family(info);
   verify_files(info);

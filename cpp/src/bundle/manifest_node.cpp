@@ -25,8 +25,8 @@ bool is_plain_scalar(const YAML::Node& node) { return node.IsScalar() && node.Ta
 }  // namespace
 
 void ManifestNode::fail(const std::string& expected) const {
-  throw Error(ErrorCode::bad_bundle, file_ + ": key '" + (key_.empty() ? "(top level)" : key_) + "' must be " +
-                                         expected + ", found " + found());
+  throw Error(ErrorCode::bad_bundle, file_ + ": key '" + (key_.empty() ? "(top level)" : key_) +
+                                         "' must be " + expected + ", found " + found());
 }
 
 std::string ManifestNode::found() const {
@@ -65,8 +65,9 @@ std::optional<ManifestNode> ManifestNode::find(const std::string& name) const {
 
 std::vector<ManifestNode> ManifestNode::items(std::size_t min_size, std::size_t max_size) const {
   if (!node_.IsSequence() || node_.size() < min_size || node_.size() > max_size) {
-    fail("a sequence of " + (min_size == max_size ? std::to_string(min_size)
-                                                  : std::to_string(min_size) + " to " + std::to_string(max_size)) +
+    fail("a sequence of " +
+         (min_size == max_size ? std::to_string(min_size)
+                               : std::to_string(min_size) + " to " + std::to_string(max_size)) +
          " items");
   }
   std::vector<ManifestNode> result;
@@ -94,7 +95,8 @@ std::vector<std::string> ManifestNode::keys() const {
 }
 
 std::string ManifestNode::text() const {
-  if (!node_.IsScalar() || node_.Scalar().empty() || node_.Scalar().find('\0') != std::string::npos) {
+  if (!node_.IsScalar() || node_.Scalar().empty() ||
+      node_.Scalar().find('\0') != std::string::npos) {
     fail("text");
   }
   return node_.Scalar();
@@ -102,7 +104,8 @@ std::string ManifestNode::text() const {
 
 std::int64_t ManifestNode::integer(std::int64_t min, std::int64_t max) const {
   std::int64_t value = 0;
-  if (!is_plain_scalar(node_) || !YAML::convert<std::int64_t>::decode(node_, value) || value < min || value > max) {
+  if (!is_plain_scalar(node_) || !YAML::convert<std::int64_t>::decode(node_, value) ||
+      value < min || value > max) {
     fail(range(min, max, "an integer"));
   }
   return value;
@@ -110,8 +113,8 @@ std::int64_t ManifestNode::integer(std::int64_t min, std::int64_t max) const {
 
 double ManifestNode::number(double min, double max) const {
   double value = 0.0;
-  if (!is_plain_scalar(node_) || !YAML::convert<double>::decode(node_, value) || !std::isfinite(value) ||
-      value < min || value > max) {
+  if (!is_plain_scalar(node_) || !YAML::convert<double>::decode(node_, value) ||
+      !std::isfinite(value) || value < min || value > max) {
     fail(range(min, max, "a number"));
   }
   return value;

@@ -12,7 +12,8 @@
 
 namespace instseg {
 
-// Every function throws Error(bad_bundle) that names the file, the key, what was expected and what was found.
+// Every function throws Error(bad_bundle) that names the file, the key, what was expected and what
+// was found.
 class ManifestNode {
  public:
   ManifestNode(std::string file, std::string key, YAML::Node node)

@@ -18,7 +18,8 @@ class FloatBuffer {
     if (count > capacity_) {
       data_.reset();
       capacity_ = 0;
-      data_.reset(static_cast<float*>(::operator new(count * sizeof(float), std::align_val_t{kAlignment})));
+      data_.reset(
+          static_cast<float*>(::operator new(count * sizeof(float), std::align_val_t{kAlignment})));
       capacity_ = count;
     }
     return {data_.get(), count};
@@ -28,7 +29,9 @@ class FloatBuffer {
 
  private:
   struct Free {
-    void operator()(float* memory) const noexcept { ::operator delete(memory, std::align_val_t{kAlignment}); }
+    void operator()(float* memory) const noexcept {
+      ::operator delete(memory, std::align_val_t{kAlignment});
+    }
   };
 
   std::unique_ptr<float, Free> data_;

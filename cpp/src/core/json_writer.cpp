@@ -3,17 +3,20 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
 
 namespace instseg {
 namespace {
 
-// Length of the UTF-8 sequence at the start of `text`; 0 where it is not valid (overlong and surrogates included).
+// Length of the UTF-8 sequence at the start of `text`; 0 where it is not valid (overlong and
+// surrogates included).
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);
   if (lead < 0x80) return 1;
-  const std::size_t length = lead >= 0xF0 && lead <= 0xF4 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC2 ? 2 : 0;
+  const std::size_t length = lead >= 0xF0 && lead <= 0xF4 ? 4
+                             : lead >= 0xE0               ? 3
+                             : lead >= 0xC2               ? 2
+                                                          : 0;
   if (lead > 0xF4 || length == 0 || text.size() < length) return 0;
   for (std::size_t i = 1; i < length; ++i) {
     if ((byte(i) & 0xC0U) != 0x80U) return 0;
@@ -56,22 +59,27 @@ void append_quoted(std::string& out, std::string_view value) {
   out += '"';
 }
 
-// Python's repr: fixed notation for exponents from -4 to 15, else scientific with at least two digits.
+// Python's repr: fixed notation for exponents from -4 to 15, else scientific with at least two
+// digits.
 void append_number(std::string& out, double value) {
   if (!std::isfinite(value)) {
     out += std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
     return;
   }
   std::array<char, 40> buffer;
-  const auto written =
-      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::scientific);
+  const auto written = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
+                                     std::chars_format::scientific);
   const std::string_view text(buffer.data(), static_cast<std::size_t>(written.ptr - buffer.data()));
-  const int exponent = std::atoi(text.data() + text.find('e') + 1);
+  const char* const sign = text.data() + text.find('e') + 1;
+  int exponent = 0;
+  std::from_chars(sign + 1, written.ptr, exponent);
+  exponent = *sign == '-' ? -exponent : exponent;
   if (exponent < -4 || exponent > 15) {
     out += text;
     return;
   }
-  const auto fixed = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed);
+  const auto fixed =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed);
   const std::string_view digits(buffer.data(), static_cast<std::size_t>(fixed.ptr - buffer.data()));
   out += digits;
   if (digits.find('.') == std::string_view::npos) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <sstream>
 
 #include "instseg/error.hpp"
@@ -11,6 +12,7 @@ namespace {
 
 struct Describe {
   std::string operator()(bool value) const { return value ? "true" : "false"; }
+  std::string operator()(std::int64_t value) const { return std::to_string(value); }
   std::string operator()(double value) const {
     std::ostringstream text;
     text << value;
@@ -22,19 +24,25 @@ struct Describe {
   }
 };
 
-double checked_number(const BundleInfo& bundle, const std::string& key, double min, double max, bool whole) {
+double checked_number(const BundleInfo& bundle, const std::string& key, double min, double max,
+                      bool whole) {
   const auto found = bundle.decode.find(key);
   if (found == bundle.decode.end()) {
     fail_manifest(bundle, "key 'decode." + key + "' is missing");
   }
-  const double* const value = std::get_if<double>(&found->second);
-  if (value == nullptr || !(*value >= min && *value <= max) || (whole && std::trunc(*value) != *value)) {
-    const Describe describe;
-    fail_manifest(bundle, "key 'decode." + key + "' must be " + (whole ? "an integer" : "a number") + " in [" +
-                              describe(min) + ", " + describe(max) + "], found " +
-                              std::visit(describe, found->second));
+  double value = std::numeric_limits<double>::quiet_NaN();  // fails both comparisons
+  if (const auto* const integer = std::get_if<std::int64_t>(&found->second)) {
+    value = static_cast<double>(*integer);
+  } else if (const auto* const number = std::get_if<double>(&found->second)) {
+    value = *number;
   }
-  return *value;
+  if (!(value >= min && value <= max) || (whole && std::trunc(value) != value)) {
+    const Describe describe;
+    fail_manifest(bundle, "key 'decode." + key + "' must be " +
+                              (whole ? "an integer" : "a number") + " in [" + describe(min) + ", " +
+                              describe(max) + "], found " + std::visit(describe, found->second));
+  }
+  return value;
 }
 
 }  // namespace
@@ -55,34 +63,36 @@ const StageSpec& find_stage(const BundleInfo& bundle, std::string_view name) {
   const auto found = std::find_if(bundle.stages.begin(), bundle.stages.end(),
                                   [&](const StageSpec& stage) { return stage.name == name; });
   if (found == bundle.stages.end()) {
-    fail_manifest(bundle, "key 'stages' has no stage '" + std::string(name) + "', which family " + bundle.family +
-                              " needs");
+    fail_manifest(bundle, "key 'stages' has no stage '" + std::string(name) + "', which family " +
+                              bundle.family + " needs");
   }
   return *found;
 }
 
 const TensorSpec& find_batch_tensor(const BundleInfo& bundle, const StageSpec& stage,
-                                    const std::vector<TensorSpec>& tensors, std::string_view name, std::size_t rank) {
-  const auto found =
-      std::find_if(tensors.begin(), tensors.end(), [&](const TensorSpec& tensor) { return tensor.name == name; });
+                                    const std::vector<TensorSpec>& tensors, std::string_view name,
+                                    std::size_t rank) {
+  const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                  [&](const TensorSpec& tensor) { return tensor.name == name; });
   const std::string where = "stage '" + stage.name + "', tensor '" + std::string(name) + "'";
   if (found == tensors.end()) {
     fail_manifest(bundle, where + " is missing; family " + bundle.family + " needs it");
   }
-  if (found->dtype != DataType::float32 || found->shape.size() != rank || found->shape.front().fixed()) {
+  if (found->dtype != DataType::float32 || found->shape.size() != rank ||
+      found->shape.front().fixed()) {
     fail_manifest(bundle, where + " must be float32 with " + std::to_string(rank) +
-                              " axes, the first one named 'batch', found " + to_string(found->dtype) + " " +
-                              to_string(found->shape));
+                              " axes, the first one named 'batch', found " +
+                              to_string(found->dtype) + " " + to_string(found->shape));
   }
   return *found;
 }
 
-void expect_axis(const BundleInfo& bundle, const StageSpec& stage, const TensorSpec& tensor, std::size_t axis,
-                 std::int64_t expected, const std::string& meaning) {
+void expect_axis(const BundleInfo& bundle, const StageSpec& stage, const TensorSpec& tensor,
+                 std::size_t axis, std::int64_t expected, const std::string& meaning) {
   if (tensor.shape[axis].size != expected) {
-    fail_manifest(bundle, "stage '" + stage.name + "', tensor '" + tensor.name + "': axis " + std::to_string(axis) +
-                              " must be " + std::to_string(expected) + " (" + meaning + "), found " +
-                              to_string(tensor.shape));
+    fail_manifest(bundle, "stage '" + stage.name + "', tensor '" + tensor.name + "': axis " +
+                              std::to_string(axis) + " must be " + std::to_string(expected) + " (" +
+                              meaning + "), found " + to_string(tensor.shape));
   }
 }
 

@@ -1,5 +1,5 @@
-// A family turns network inputs into results: it runs the stages of a model and the native code between and after
-// them. One file per family; the registry knows them by name, nothing else does.
+// A family turns network inputs into results: it runs the stages of a model and the native code
+// between and after them. One file per family; the registry knows them by name, nothing else does.
 #pragma once
 
 #include <functional>
@@ -16,12 +16,14 @@
 
 namespace instseg {
 
-// What one call needs besides its inputs. Belongs to one thread at a time; buffers grow to the largest batch seen.
+// What one call needs besides its inputs. Belongs to one thread at a time; buffers grow to the
+// largest batch seen.
 class FamilyContext {
  public:
   virtual ~FamilyContext() = default;
 
-  // Where the caller puts the network input of a batch, batch x 3 x height x width, before Family::run.
+  // Where the caller puts the network input of a batch, batch x 3 x height x width, before
+  // Family::run.
   virtual std::span<float> input(int batch) = 0;
 };
 
@@ -37,17 +39,17 @@ class Family {
 
   [[nodiscard]] virtual std::unique_ptr<FamilyContext> create_context() const = 0;
 
-  // Runs the stages on context.input(images.size()) and fills `instances` and the inference and postprocess times of
-  // `results`, one per image. Instances have scores > threshold.
-  virtual void run(FamilyContext& context, std::span<const BatchImage> images, float threshold, ThreadPool& pool,
-                   std::span<Result> results) const = 0;
+  // Runs the stages on context.input(images.size()) and fills `instances` and the inference and
+  // postprocess times of `results`, one per image. Instances have scores > threshold.
+  virtual void run(FamilyContext& context, std::span<const BatchImage> images, float threshold,
+                   ThreadPool& pool, std::span<Result> results) const = 0;
 };
 
 // Compiles a stage of the bundle.
 using SessionFactory = std::function<std::unique_ptr<Session>(const StageSpec&)>;
 
-// Throws Error(unsupported) for a family that is not known, bad_bundle where stages or decode parameters are not what
-// the family needs.
+// Throws Error(unsupported) for a family that is not known, bad_bundle where stages or decode
+// parameters are not what the family needs.
 void check_family(const BundleInfo& bundle);
 
 // As check_family; and what `sessions` throws.

@@ -31,8 +31,12 @@ struct Geometry {
   std::size_t input_size = 0;  // floats
 
   [[nodiscard]] std::size_t boxes_size() const { return std::size_t(anchors) * 4; }
-  [[nodiscard]] std::size_t scores_size() const { return std::size_t(classes) * std::size_t(anchors); }
-  [[nodiscard]] std::size_t coefficients_size() const { return std::size_t(prototypes) * std::size_t(anchors); }
+  [[nodiscard]] std::size_t scores_size() const {
+    return std::size_t(classes) * std::size_t(anchors);
+  }
+  [[nodiscard]] std::size_t coefficients_size() const {
+    return std::size_t(prototypes) * std::size_t(anchors);
+  }
   [[nodiscard]] std::size_t prototypes_size() const {
     return std::size_t(prototypes) * std::size_t(prototype_height) * std::size_t(prototype_width);
   }
@@ -41,8 +45,10 @@ struct Geometry {
 Parameters read_parameters(const BundleInfo& bundle) {
   constexpr int kMaxTopK = 1'000'000;
   Parameters parameters;
-  parameters.nms.score_threshold = static_cast<float>(decode_number(bundle, "score_threshold", 0.0, 1.0));
-  parameters.nms.iou_threshold = static_cast<float>(decode_number(bundle, "nms_iou_threshold", 0.0, 1.0));
+  parameters.nms.score_threshold =
+      static_cast<float>(decode_number(bundle, "score_threshold", 0.0, 1.0));
+  parameters.nms.iou_threshold =
+      static_cast<float>(decode_number(bundle, "nms_iou_threshold", 0.0, 1.0));
   parameters.nms.nms_top_k = decode_integer(bundle, "nms_top_k", -1, kMaxTopK);
   parameters.nms.keep_top_k = decode_integer(bundle, "keep_top_k", -1, kMaxTopK);
   parameters.mask.network_height = bundle.input.height;
@@ -57,7 +63,8 @@ Geometry read_geometry(const BundleInfo& bundle) {
   const StageSpec& stage = model_stage(bundle);
   if (stage.inputs.size() != 1 || stage.outputs.size() != 4) {
     fail_manifest(bundle, "stage 'model' must have 1 input and 4 outputs, found " +
-                              std::to_string(stage.inputs.size()) + " and " + std::to_string(stage.outputs.size()));
+                              std::to_string(stage.inputs.size()) + " and " +
+                              std::to_string(stage.outputs.size()));
   }
   const TensorSpec& image = find_batch_tensor(bundle, stage, stage.inputs, "image", 4);
   expect_axis(bundle, stage, image, 1, 3, "colour channels");
@@ -67,9 +74,11 @@ Geometry read_geometry(const BundleInfo& bundle) {
   expect_axis(bundle, stage, boxes, 2, 4, "x1, y1, x2, y2");
   const std::int64_t anchors = boxes.shape[1].size;
   const TensorSpec& scores = find_batch_tensor(bundle, stage, stage.outputs, "scores", 3);
-  expect_axis(bundle, stage, scores, 1, static_cast<std::int64_t>(bundle.labels.size()), "one per label");
+  expect_axis(bundle, stage, scores, 1, static_cast<std::int64_t>(bundle.labels.size()),
+              "one per label");
   expect_axis(bundle, stage, scores, 2, anchors, "one per box");
-  const TensorSpec& coefficients = find_batch_tensor(bundle, stage, stage.outputs, "mask_coefficients", 3);
+  const TensorSpec& coefficients =
+      find_batch_tensor(bundle, stage, stage.outputs, "mask_coefficients", 3);
   expect_axis(bundle, stage, coefficients, 2, anchors, "one per box");
   const TensorSpec& prototypes = find_batch_tensor(bundle, stage, stage.outputs, "prototypes", 4);
   expect_axis(bundle, stage, prototypes, 1, coefficients.shape[1].size, "one per mask coefficient");
@@ -80,9 +89,12 @@ Geometry read_geometry(const BundleInfo& bundle) {
   geometry.prototypes = static_cast<int>(prototypes.shape[1].size);
   geometry.prototype_height = static_cast<int>(prototypes.shape[2].size);
   geometry.prototype_width = static_cast<int>(prototypes.shape[3].size);
-  if (geometry.prototype_height > bundle.input.height || geometry.prototype_width > bundle.input.width) {
-    fail_manifest(bundle, "stage 'model', tensor 'prototypes' must not be larger than the network input, found " +
-                              to_string(prototypes.shape));
+  if (geometry.prototype_height > bundle.input.height ||
+      geometry.prototype_width > bundle.input.width) {
+    fail_manifest(
+        bundle,
+        "stage 'model', tensor 'prototypes' must not be larger than the network input, found " +
+            to_string(prototypes.shape));
   }
   geometry.input_size = 3 * std::size_t(bundle.input.height) * std::size_t(bundle.input.width);
   return geometry;
@@ -104,7 +116,8 @@ class PpyoloeSegContext final : public FamilyContext {
     coefficients_.reserve(geometry_.coefficients_size() * count);
     prototypes_.reserve(geometry_.prototypes_size() * count);
     const std::array<void*, 1> inputs = {input_.data()};
-    const std::array<void*, 4> outputs = {boxes_.data(), scores_.data(), coefficients_.data(), prototypes_.data()};
+    const std::array<void*, 4> outputs = {boxes_.data(), scores_.data(), coefficients_.data(),
+                                          prototypes_.data()};
     inference_.run(batch, inputs, outputs);
   }
 
@@ -116,7 +129,8 @@ class PpyoloeSegContext final : public FamilyContext {
     return {scores_.data() + image * geometry_.scores_size(), geometry_.scores_size()};
   }
   std::span<const float> coefficients(std::size_t image) const {
-    return {coefficients_.data() + image * geometry_.coefficients_size(), geometry_.coefficients_size()};
+    return {coefficients_.data() + image * geometry_.coefficients_size(),
+            geometry_.coefficients_size()};
   }
   std::span<const float> prototypes(std::size_t image) const {
     return {prototypes_.data() + image * geometry_.prototypes_size(), geometry_.prototypes_size()};
@@ -138,10 +152,13 @@ class PpyoloeSeg final : public Family {
       : parameters_(read_parameters(bundle)), geometry_(read_geometry(bundle)) {
     // The context passes its buffers in this order.
     StageSpec stage = model_stage(bundle);
-    constexpr std::array<std::string_view, 4> kOrder = {"boxes", "scores", "mask_coefficients", "prototypes"};
-    std::sort(stage.outputs.begin(), stage.outputs.end(), [&](const TensorSpec& a, const TensorSpec& b) {
-      return std::find(kOrder.begin(), kOrder.end(), a.name) < std::find(kOrder.begin(), kOrder.end(), b.name);
-    });
+    constexpr std::array<std::string_view, 4> kOrder = {"boxes", "scores", "mask_coefficients",
+                                                        "prototypes"};
+    std::sort(stage.outputs.begin(), stage.outputs.end(),
+              [&](const TensorSpec& a, const TensorSpec& b) {
+                return std::find(kOrder.begin(), kOrder.end(), a.name) <
+                       std::find(kOrder.begin(), kOrder.end(), b.name);
+              });
     session_ = sessions(stage);
   }
 
@@ -149,19 +166,20 @@ class PpyoloeSeg final : public Family {
     return std::make_unique<PpyoloeSegContext>(geometry_, session_->create_context());
   }
 
-  void run(FamilyContext& base, std::span<const BatchImage> images, float threshold, ThreadPool& pool,
-           std::span<Result> results) const override {
+  void run(FamilyContext& base, std::span<const BatchImage> images, float threshold,
+           ThreadPool& pool, std::span<Result> results) const override {
     auto& context = static_cast<PpyoloeSegContext&>(base);
     const Stopwatch inference;
     context.infer(static_cast<int>(images.size()));
     const double inference_ms = inference.milliseconds();
 
     const Stopwatch postprocess;
-    pool.parallel_for(0, static_cast<std::int64_t>(images.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-        decode(context, i, images[i], threshold, pool, results[i]);
-      }
-    });
+    pool.parallel_for(
+        0, static_cast<std::int64_t>(images.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+          for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+            decode(context, i, images[i], threshold, pool, results[i]);
+          }
+        });
     const double postprocess_ms = postprocess.milliseconds();
     for (Result& result : results) {
       result.timings.inference_ms = inference_ms;
@@ -170,10 +188,11 @@ class PpyoloeSeg final : public Family {
   }
 
  private:
-  void decode(const PpyoloeSegContext& context, std::size_t index, const BatchImage& image, float threshold,
-              ThreadPool& pool, Result& result) const {
-    // Raising the NMS's own threshold to the caller's leaves out work, never changes what is kept: in the greedy
-    // per-class NMS, and in both top-k cuts, a candidate is only affected by candidates with a score at least its own.
+  void decode(const PpyoloeSegContext& context, std::size_t index, const BatchImage& image,
+              float threshold, ThreadPool& pool, Result& result) const {
+    // Raising the NMS's own threshold to the caller's leaves out work, never changes what is kept:
+    // in the greedy per-class NMS, and in both top-k cuts, a candidate is only affected by
+    // candidates with a score at least its own.
     NmsSpec nms = parameters_.nms;
     nms.score_threshold = std::max(nms.score_threshold, threshold);
     thread_local NmsScratch nms_scratch;
@@ -191,7 +210,8 @@ class PpyoloeSeg final : public Family {
         const Candidate& candidate = kept[i];
         const auto anchor = static_cast<std::size_t>(candidate.anchor);
         for (std::size_t channel = 0; channel < coefficients.size(); ++channel) {
-          coefficients[channel] = all[channel * static_cast<std::size_t>(geometry_.anchors) + anchor];
+          coefficients[channel] =
+              all[channel * static_cast<std::size_t>(geometry_.anchors) + anchor];
         }
         const Box& box = boxes[anchor];
         Instance& instance = result.instances[i];
@@ -200,8 +220,9 @@ class PpyoloeSeg final : public Family {
         instance.box = {box.x1 / image.preprocess.scale_x, box.y1 / image.preprocess.scale_y,
                         box.x2 / image.preprocess.scale_x, box.y2 / image.preprocess.scale_y};
         instance.mask = decode_prototype_mask(context.prototypes(index), geometry_.prototypes,
-                                              geometry_.prototype_height, geometry_.prototype_width, coefficients, box,
-                                              image.height, image.width, parameters_.mask, scratch);
+                                              geometry_.prototype_height, geometry_.prototype_width,
+                                              coefficients, box, image.height, image.width,
+                                              parameters_.mask, scratch);
       }
     };
     pool.parallel_for(0, static_cast<std::int64_t>(kept.size()), 1, decode_range);
@@ -219,7 +240,8 @@ void check_ppyoloe_seg(const BundleInfo& bundle) {
   (void)read_geometry(bundle);
 }
 
-std::unique_ptr<Family> create_ppyoloe_seg(const BundleInfo& bundle, const SessionFactory& sessions) {
+std::unique_ptr<Family> create_ppyoloe_seg(const BundleInfo& bundle,
+                                           const SessionFactory& sessions) {
   return std::make_unique<PpyoloeSeg>(bundle, sessions);
 }
 

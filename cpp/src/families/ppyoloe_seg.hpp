@@ -6,6 +6,7 @@
 namespace instseg {
 
 void check_ppyoloe_seg(const BundleInfo& bundle);
-std::unique_ptr<Family> create_ppyoloe_seg(const BundleInfo& bundle, const SessionFactory& sessions);
+std::unique_ptr<Family> create_ppyoloe_seg(const BundleInfo& bundle,
+                                           const SessionFactory& sessions);
 
 }  // namespace instseg

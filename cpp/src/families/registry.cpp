@@ -20,14 +20,16 @@ constexpr std::array kFamilies = {
 
 const Entry& find(const BundleInfo& bundle) {
   const auto* const found =
-      std::find_if(kFamilies.begin(), kFamilies.end(), [&](const Entry& entry) { return entry.name == bundle.family; });
+      std::find_if(kFamilies.begin(), kFamilies.end(),
+                   [&](const Entry& entry) { return entry.name == bundle.family; });
   if (found == kFamilies.end()) {
     std::string known;
     for (const Entry& entry : kFamilies) {
       known += (known.empty() ? "" : ", ") + std::string(entry.name);
     }
-    throw Error(ErrorCode::unsupported, (bundle.path / "manifest.yaml").string() + ": key 'family' is '" +
-                                            bundle.family + "', this release knows: " + known);
+    throw Error(ErrorCode::unsupported, (bundle.path / "manifest.yaml").string() +
+                                            ": key 'family' is '" + bundle.family +
+                                            "', this release knows: " + known);
   }
   return *found;
 }

@@ -21,7 +21,8 @@ class PluginFolder {
 
   fs::path add(const std::string& name) const {
     const std::string file = "libinstseg_backend_" + name + ".so";
-    fs::copy_file(fs::path(testing::environment("INSTSEG_TEST_PLUGINS")) / file, folder_.path() / file);
+    fs::copy_file(fs::path(testing::environment("INSTSEG_TEST_PLUGINS")) / file,
+                  folder_.path() / file);
     return folder_.path() / file;
   }
   const fs::path& path() const { return folder_.path(); }
@@ -32,7 +33,8 @@ class PluginFolder {
 };
 
 BackendInfo find(const std::vector<BackendInfo>& infos, const std::string& name) {
-  const auto found = std::find_if(infos.begin(), infos.end(), [&](const BackendInfo& info) { return info.name == name; });
+  const auto found = std::find_if(infos.begin(), infos.end(),
+                                  [&](const BackendInfo& info) { return info.name == name; });
   return found == infos.end() ? BackendInfo{} : *found;
 }
 
@@ -47,7 +49,8 @@ class BackendTest : public ::testing::Test {
 
 TEST_F(BackendTest, NoPlugin) {
   const PluginFolder folder;
-  expect_error(ErrorCode::unsupported, {"'nonesuch'", "libinstseg_backend_nonesuch.so", folder.path().string()},
+  expect_error(ErrorCode::unsupported,
+               {"'nonesuch'", "libinstseg_backend_nonesuch.so", folder.path().string()},
                [] { (void)load_backend("nonesuch", "cpu"); });
 }
 
@@ -79,12 +82,14 @@ TEST_F(BackendTest, NotALibrary) {
 TEST_F(BackendTest, MissingLibraryIsNamedAndFoundByHint) {
   const PluginFolder folder;
   folder.add("missing_library");
-  expect_error(ErrorCode::unsupported, {"'missing_library'", "needs libinstseg_test_dependency.so", "install"},
+  expect_error(ErrorCode::unsupported,
+               {"'missing_library'", "needs libinstseg_test_dependency.so", "install"},
                [] { (void)load_backend("missing_library", "cpu"); });
 
   const testing::TemporaryFolder empty;
   set_library_hint("missing_library", empty.path());
-  set_library_hint("missing_library", fs::path(testing::environment("INSTSEG_TEST_PLUGINS")) / "dependency");
+  set_library_hint("missing_library",
+                   fs::path(testing::environment("INSTSEG_TEST_PLUGINS")) / "dependency");
   const BackendInfo info = find(backends(), "missing_library");
   EXPECT_TRUE(info.available) << info.error;
   EXPECT_EQ(info.version, "1.2.3");
@@ -94,8 +99,9 @@ TEST_F(BackendTest, MissingLibraryIsNamedAndFoundByHint) {
 
 TEST_F(BackendTest, PluginIsLoadedOnce) {
   const std::vector<PluginFile> plugins = find_plugins();
-  const auto openvino =
-      std::find_if(plugins.begin(), plugins.end(), [](const PluginFile& plugin) { return plugin.name == "openvino"; });
+  const auto openvino = std::find_if(plugins.begin(), plugins.end(), [](const PluginFile& plugin) {
+    return plugin.name == "openvino";
+  });
   if (openvino == plugins.end()) {
     GTEST_SKIP() << "built without OpenVINO";
   }

@@ -99,7 +99,7 @@ TEST_F(BundleTest, ReadsEverything) {
   EXPECT_EQ(info.stages[0].outputs[3].name, "prototypes");
   EXPECT_EQ(to_string(info.stages[0].outputs[3].shape), "[batch, 6, 16, 8]");
   EXPECT_FALSE(info.stages[0].outputs[3].shape[0].fixed());
-  EXPECT_DOUBLE_EQ(std::get<double>(info.decode.at("nms_top_k")), 1000.0);
+  EXPECT_EQ(std::get<std::int64_t>(info.decode.at("nms_top_k")), 1000);
   EXPECT_FLOAT_EQ(info.threshold, 0.25F);
   EXPECT_NE(info.provenance.find("x.pdparams"), std::string::npos);
   EXPECT_EQ(info.verification, "");
@@ -130,59 +130,126 @@ TEST_P(BadManifest, IsRefused) {
 INSTANTIATE_TEST_SUITE_P(
     All, BadManifest,
     ::testing::Values(
-        Case{"OtherVersion", "schema_version: 1", "schema_version: 2", {"'schema_version'", "1, the only", "'2'"}},
+        Case{"OtherVersion",
+             "schema_version: 1",
+             "schema_version: 2",
+             {"'schema_version'", "1, the only", "'2'"}},
         Case{"NoVersion", "schema_version: 1\n", "", {"'schema_version' is missing"}},
         Case{"NoModel", "model: tiny\n", "", {"'model' is missing"}},
         Case{"EmptyModel", "model: tiny", "model: ''", {"'model' must be text"}},
         Case{"NullModel", "model: tiny", "model: null", {"'model' is missing"}},
-        Case{"LabelsNoSequence", "labels: [person, 2]", "labels: person", {"'labels'", "a sequence", "'person'"}},
+        Case{"LabelsNoSequence",
+             "labels: [person, 2]",
+             "labels: person",
+             {"'labels'", "a sequence", "'person'"}},
         Case{"NoLabels", "labels: [person, 2]", "labels: []", {"'labels'", "sequence of 0"}},
-        Case{"LabelNoText", "labels: [person, 2]", "labels: [person, [a]]", {"'labels[1]' must be text"}},
+        Case{"LabelNoText",
+             "labels: [person, 2]",
+             "labels: [person, [a]]",
+             {"'labels[1]' must be text"}},
         Case{"FewIds", "category_ids: [1, 7]", "category_ids: [1]", {"'category_ids'", "2 items"}},
-        Case{"NegativeId", "category_ids: [1, 7]", "category_ids: [1, -7]", {"'category_ids[1]'", "'-7'"}},
+        Case{"NegativeId",
+             "category_ids: [1, 7]",
+             "category_ids: [1, -7]",
+             {"'category_ids[1]'", "'-7'"}},
         Case{"HugeInput", "height: 64", "height: 9000", {"'input.height'", "[1, 8192]", "'9000'"}},
         Case{"ZeroInput", "width: 32", "width: 0", {"'input.width'", "[1, 8192]"}},
-        Case{"FractionInput", "height: 64", "height: 64.5", {"'input.height' must be an integer", "'64.5'"}},
+        Case{"FractionInput",
+             "height: 64",
+             "height: 64.5",
+             {"'input.height' must be an integer", "'64.5'"}},
         Case{"QuotedNumber", "height: 64", "height: '64'", {"'input.height' must be an integer"}},
         Case{"Color", "color: rgb", "color: RGB", {"'input.color' must be rgb | bgr, found 'RGB'"}},
         Case{"Resize", "resize: stretch", "resize: letterbox", {"'input.resize' must be stretch"}},
         Case{"Interpolation", "interpolation: cubic", "interpolation: 2", {"linear | cubic"}},
         Case{"ScaleNaN", "scale: 0.00392156862745098", "scale: .nan", {"'input.scale'", "'.nan'"}},
-        Case{"TwoMeans", "mean: [0.0, 0.5, 0.0]", "mean: [0.0, 0.5]", {"'input.mean'", "sequence of 2"}},
+        Case{"TwoMeans",
+             "mean: [0.0, 0.5, 0.0]",
+             "mean: [0.0, 0.5]",
+             {"'input.mean'", "sequence of 2"}},
         Case{"ZeroStd", "std: [1.0, 1.0, 2.0]", "std: [1.0, 0.0, 2.0]", {"'input.std'", "above 0"}},
         Case{"BatchOrder", "opt: 2, max: 8", "opt: 9, max: 8", {"'batch.max'", "'8'"}},
-        Case{"BatchNoMap", "batch: {min: 1, opt: 2, max: 8}", "batch: 8", {"'batch' must be a mapping"}},
-        Case{"Climbs", "file: stages/model.onnx", "file: ../x/model.onnx", {"'stages[0].file'", "inside the bundle"}},
-        Case{"Absolute", "file: stages/model.onnx", "file: /etc/passwd", {"'stages[0].file'", "'/etc/passwd'"}},
+        Case{"BatchNoMap",
+             "batch: {min: 1, opt: 2, max: 8}",
+             "batch: 8",
+             {"'batch' must be a mapping"}},
+        Case{"Climbs",
+             "file: stages/model.onnx",
+             "file: ../x/model.onnx",
+             {"'stages[0].file'", "inside the bundle"}},
+        Case{"Absolute",
+             "file: stages/model.onnx",
+             "file: /etc/passwd",
+             {"'stages[0].file'", "'/etc/passwd'"}},
         Case{"ShaShort", "sha256: SHA", "sha256: abc", {"'stages[0].sha256'", "64 lower-case"}},
-        Case{"Type", "{name: image, dtype: float32", "{name: image, dtype: bool", {"'stages[0].inputs[0].dtype'"}},
-        Case{"Dimension", "shape: [batch, 3, 64, 32]", "shape: [batch, 3, -1, 32]", {"'stages[0].inputs[0].shape[2]'"}},
-        Case{"NamedLater", "shape: [batch, 3, 64, 32]", "shape: [batch, 3, height, 32]", {"only the first axis"}},
+        Case{"Type",
+             "{name: image, dtype: float32",
+             "{name: image, dtype: bool",
+             {"'stages[0].inputs[0].dtype'"}},
+        Case{"Dimension",
+             "shape: [batch, 3, 64, 32]",
+             "shape: [batch, 3, -1, 32]",
+             {"'stages[0].inputs[0].shape[2]'"}},
+        Case{"NamedLater",
+             "shape: [batch, 3, 64, 32]",
+             "shape: [batch, 3, height, 32]",
+             {"only the first axis"}},
         Case{"Elements",
              "shape: [batch, 21, 4]",
              "shape: [batch, 1000000, 1000000]",
              {"'stages[0].outputs[0].shape'", "elements"}},
         Case{"TwiceTheSameTensor", "{name: scores,", "{name: boxes,", {"'boxes' is listed twice"}},
-        Case{"InputShape", "shape: [batch, 3, 64, 32]", "shape: [batch, 3, 32, 32]", {"'image'", "input.height"}},
-        Case{"Anchors", "shape: [batch, 2, 21]", "shape: [batch, 2, 20]", {"'scores'", "axis 2 must be 21"}},
-        Case{"Classes", "shape: [batch, 2, 21]", "shape: [batch, 3, 21]", {"'scores'", "axis 1 must be 2"}},
-        Case{"Channels", "shape: [batch, 6, 16, 8]", "shape: [batch, 5, 16, 8]", {"'prototypes'", "must be 6"}},
-        Case{"LargePrototypes", "shape: [batch, 6, 16, 8]", "shape: [batch, 6, 65, 8]", {"'prototypes'", "larger"}},
-        Case{"FixedBatch", "shape: [batch, 21, 4]", "shape: [1, 21, 4]", {"'boxes'", "first one named"}},
-        Case{"OutputMissing", "{name: prototypes,", "{name: prototype,", {"'prototypes' is missing"}},
+        Case{"InputShape",
+             "shape: [batch, 3, 64, 32]",
+             "shape: [batch, 3, 32, 32]",
+             {"'image'", "input.height"}},
+        Case{"Anchors",
+             "shape: [batch, 2, 21]",
+             "shape: [batch, 2, 20]",
+             {"'scores'", "axis 2 must be 21"}},
+        Case{"Classes",
+             "shape: [batch, 2, 21]",
+             "shape: [batch, 3, 21]",
+             {"'scores'", "axis 1 must be 2"}},
+        Case{"Channels",
+             "shape: [batch, 6, 16, 8]",
+             "shape: [batch, 5, 16, 8]",
+             {"'prototypes'", "must be 6"}},
+        Case{"LargePrototypes",
+             "shape: [batch, 6, 16, 8]",
+             "shape: [batch, 6, 65, 8]",
+             {"'prototypes'", "larger"}},
+        Case{"FixedBatch",
+             "shape: [batch, 21, 4]",
+             "shape: [1, 21, 4]",
+             {"'boxes'", "first one named"}},
+        Case{"OutputMissing",
+             "{name: prototypes,",
+             "{name: prototype,",
+             {"'prototypes' is missing"}},
         Case{"StageMissing", "- name: model", "- name: backbone", {"no stage 'model'"}},
         Case{"DecodeMissing", "  nms_top_k: 1000\n", "", {"'decode.nms_top_k' is missing"}},
-        Case{"DecodeRange", "nms_iou_threshold: 0.7", "nms_iou_threshold: 1.7", {"'decode.nms_iou_threshold'", "1.7"}},
-        Case{"DecodeType", "mask_threshold: 0.5", "mask_threshold: half", {"'decode.mask_threshold'", "'half'"}},
-        Case{"DecodeFraction", "keep_top_k: 300", "keep_top_k: 3.5", {"'decode.keep_top_k' must be an integer"}},
+        Case{"DecodeRange",
+             "nms_iou_threshold: 0.7",
+             "nms_iou_threshold: 1.7",
+             {"'decode.nms_iou_threshold'", "1.7"}},
+        Case{"DecodeType",
+             "mask_threshold: 0.5",
+             "mask_threshold: half",
+             {"'decode.mask_threshold'", "'half'"}},
+        Case{"DecodeFraction",
+             "keep_top_k: 300",
+             "keep_top_k: 3.5",
+             {"'decode.keep_top_k' must be an integer"}},
         Case{"DecodeTwice", "keep_top_k: 300", "nms_top_k: 300", {"'nms_top_k' is there twice"}},
         Case{"Threshold", "threshold: 0.25", "threshold: 2", {"'threshold'", "[0, 1]", "'2'"}},
         Case{"Yaml", "threshold: 0.25", "threshold: [0.25", {"not readable as YAML", "line"}}),
-    [](const ::testing::TestParamInfo<Case>& info) { return info.param.name; });
+    [](const ::testing::TestParamInfo<Case>& test) { return test.param.name; });
 
 TEST_F(BundleTest, EmptyManifest) {
   write("");
-  expect_error(ErrorCode::bad_bundle, {"manifest.yaml", "(top level)", "a mapping"}, [&] { (void)load_bundle(path()); });
+  expect_error(ErrorCode::bad_bundle, {"manifest.yaml", "(top level)", "a mapping"},
+               [&] { (void)load_bundle(path()); });
 }
 
 TEST_F(BundleTest, DeeplyNestedManifest) {
@@ -192,28 +259,33 @@ TEST_F(BundleTest, DeeplyNestedManifest) {
 
 TEST_F(BundleTest, OversizedManifest) {
   write(kManifest + "# " + std::string(std::size_t{17} << 20U, 'x') + "\n");
-  expect_error(ErrorCode::bad_bundle, {"manifest.yaml", "bytes", "at most"}, [&] { (void)load_bundle(path()); });
+  expect_error(ErrorCode::bad_bundle, {"manifest.yaml", "bytes", "at most"},
+               [&] { (void)load_bundle(path()); });
 }
 
 TEST_F(BundleTest, UnknownFamily) {
   change("family: ppyoloe_seg", "family: yolo9000");
-  expect_error(ErrorCode::unsupported, {"'family'", "yolo9000", "ppyoloe_seg"}, [&] { (void)load_bundle(path()); });
+  expect_error(ErrorCode::unsupported, {"'family'", "yolo9000", "ppyoloe_seg"},
+               [&] { (void)load_bundle(path()); });
 }
 
 TEST_F(BundleTest, StageFileChanged) {
   testing::write_file(stage(), "something else");
-  expect_error(ErrorCode::bad_bundle, {"model.onnx", "sha256", "the manifest says"}, [&] { (void)load_bundle(path()); });
+  expect_error(ErrorCode::bad_bundle, {"model.onnx", "sha256", "the manifest says"},
+               [&] { (void)load_bundle(path()); });
 }
 
 TEST_F(BundleTest, StageFileMissing) {
   fs::remove(stage());
-  expect_error(ErrorCode::bad_bundle, {"model.onnx", "missing"}, [&] { (void)load_bundle(path()); });
+  expect_error(ErrorCode::bad_bundle, {"model.onnx", "missing"},
+               [&] { (void)load_bundle(path()); });
 }
 
 TEST_F(BundleTest, StageFileIsADirectory) {
   fs::remove(stage());
   fs::create_directory(stage());
-  expect_error(ErrorCode::bad_bundle, {"model.onnx", "no regular file"}, [&] { (void)load_bundle(path()); });
+  expect_error(ErrorCode::bad_bundle, {"model.onnx", "no regular file"},
+               [&] { (void)load_bundle(path()); });
 }
 
 TEST_F(BundleTest, SymbolicLinkOutOfTheBundle) {
@@ -221,13 +293,16 @@ TEST_F(BundleTest, SymbolicLinkOutOfTheBundle) {
   testing::write_file(outside.path() / "model.onnx", "not really a network");
   fs::remove(stage());
   fs::create_symlink(outside.path() / "model.onnx", stage());
-  expect_error(ErrorCode::bad_bundle, {"'stages[0].file'", "inside the bundle"}, [&] { (void)load_bundle(path()); });
+  expect_error(ErrorCode::bad_bundle, {"'stages[0].file'", "inside the bundle"},
+               [&] { (void)load_bundle(path()); });
 }
 
 TEST_F(BundleTest, NoBundle) {
-  expect_error(ErrorCode::io, {"cannot open bundle", "nowhere"}, [&] { (void)load_bundle(path() / "nowhere"); });
+  expect_error(ErrorCode::io, {"cannot open bundle", "nowhere"},
+               [&] { (void)load_bundle(path() / "nowhere"); });
   expect_error(ErrorCode::io, {"model.onnx", "no directory"}, [&] { (void)load_bundle(stage()); });
-  expect_error(ErrorCode::io, {"manifest.yaml", "No such file"}, [&] { (void)load_bundle(path() / "stages"); });
+  expect_error(ErrorCode::io, {"manifest.yaml", "No such file"},
+               [&] { (void)load_bundle(path() / "stages"); });
 }
 
 }  // namespace

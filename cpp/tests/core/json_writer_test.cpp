@@ -48,8 +48,9 @@ TEST(JsonWriter, BytesThatAreNoUtf8AreReplaced) {
   const std::string replacement = "\xEF\xBF\xBD";
   EXPECT_EQ(text("a\xFFz"), "\"a" + replacement + "z\"");
   EXPECT_EQ(text("\xC3"), "\"" + replacement + "\"");
-  EXPECT_EQ(text("\xC0\xAF"), "\"" + replacement + replacement + "\"");              // overlong
-  EXPECT_EQ(text("\xED\xA0\x80"), "\"" + replacement + replacement + replacement + "\"");  // surrogate
+  EXPECT_EQ(text("\xC0\xAF"), "\"" + replacement + replacement + "\"");  // overlong
+  EXPECT_EQ(text("\xED\xA0\x80"),
+            "\"" + replacement + replacement + replacement + "\"");  // surrogate
 }
 
 void write_sample(JsonWriter& json) {
@@ -75,7 +76,8 @@ TEST(JsonWriter, LayoutAsPython) {
   EXPECT_EQ(compact.take(), R"({"a": 1, "b": [1, {}, []], "c": null})");
   JsonWriter indented(2);
   write_sample(indented);
-  EXPECT_EQ(indented.take(), "{\n  \"a\": 1,\n  \"b\": [\n    1,\n    {},\n    []\n  ],\n  \"c\": null\n}");
+  EXPECT_EQ(indented.take(),
+            "{\n  \"a\": 1,\n  \"b\": [\n    1,\n    {},\n    []\n  ],\n  \"c\": null\n}");
 }
 
 }  // namespace

@@ -18,7 +18,8 @@ using testing::expect_error;
 // A BGR image, black except for rectangles.
 class Picture {
  public:
-  Picture(int height, int width) : height_(height), width_(width), pixels_(std::size_t(3) * std::size_t(height * width)) {}
+  Picture(int height, int width)
+      : height_(height), width_(width), pixels_(std::size_t(3) * std::size_t(height * width)) {}
 
   // channel: 0 blue, 1 green, 2 red.
   Picture& fill(int x1, int y1, int x2, int y2, int channel) {
@@ -93,15 +94,16 @@ TEST_F(PredictorTest, FindsTheRedCell) {
   // Logit 10 * (1 - 0.5) of a full cell; sampling at the border mixes in some black.
   EXPECT_NEAR(found.score, 1.0 / (1.0 + std::exp(-5.0)), 0.01);
   EXPECT_EQ(found.box, (Box{48.0F, 32.0F, 96.0F, 64.0F}));
-  // The interpolation of the prototypes and the cut at the box take a rim of a prototype cell at most.
+  // The interpolation of the prototypes and the cut at the box take a rim of a prototype cell at
+  // most.
   EXPECT_GE(found.mask.area(), std::int64_t{48 - 12} * (32 - 8));
   EXPECT_LE(found.mask.area(), std::int64_t{48} * 32);
   EXPECT_TRUE(found.mask.test(72, 48));
   EXPECT_FALSE(found.mask.test(20, 20));
   EXPECT_EQ(result.timings.batch, 1);
   EXPECT_GT(result.timings.inference_ms, 0.0);
-  EXPECT_GE(result.timings.total_ms,
-            result.timings.preprocess_ms + result.timings.inference_ms + result.timings.postprocess_ms);
+  EXPECT_GE(result.timings.total_ms, result.timings.preprocess_ms + result.timings.inference_ms +
+                                         result.timings.postprocess_ms);
 }
 
 TEST_F(PredictorTest, ColourOrderOfTheImageMatters) {
@@ -117,7 +119,10 @@ TEST_F(PredictorTest, ColourOrderOfTheImageMatters) {
 TEST_F(PredictorTest, OrderIsByClassThenScore) {
   const Predictor predictor(bundle());
   Picture picture(64, 64);
-  picture.fill(0, 0, 16, 16, 0).fill(16, 0, 32, 16, 2).fill(0, 32, 16, 48, 1).fill(32, 32, 46, 48, 2);
+  picture.fill(0, 0, 16, 16, 0)
+      .fill(16, 0, 32, 16, 2)
+      .fill(0, 32, 16, 48, 1)
+      .fill(32, 32, 46, 48, 2);
   const Result result = predictor(picture.view());
   std::vector<int> classes;
   for (const Instance& instance : result.instances) {
@@ -136,7 +141,9 @@ TEST_F(PredictorTest, ThresholdIsStrictAndCanBeGivenPerCall) {
   ASSERT_EQ(found.front().instances.size(), 1U);
   const float score = found.front().instances.front().score;
   EXPECT_TRUE(predictor.predict(std::span(&view, 1), score).front().instances.empty());
-  EXPECT_EQ(predictor.predict(std::span(&view, 1), std::nextafter(score, 0.0F)).front().instances.size(), 1U);
+  EXPECT_EQ(
+      predictor.predict(std::span(&view, 1), std::nextafter(score, 0.0F)).front().instances.size(),
+      1U);
   // Below the bundle's score_threshold of the NMS nothing more comes.
   const std::size_t all = predictor.predict(std::span(&view, 1), 0.0F).front().instances.size();
   EXPECT_EQ(predictor.predict(std::span(&view, 1), 0.01F).front().instances.size(), all);
@@ -150,7 +157,9 @@ TEST_F(PredictorTest, BatchEqualsSingle) {
     const int height = 40 + 17 * i;
     const int width = 300 - 23 * i;
     pictures.emplace_back(height, width);
-    pictures.back().fill(width / 4, height / 4, width / 2, height / 2, i % 3).fill(0, height / 2, width / 3, height, 1);
+    pictures.back()
+        .fill(width / 4, height / 4, width / 2, height / 2, i % 3)
+        .fill(0, height / 2, width / 3, height, 1);
   }
   for (const Picture& picture : pictures) {
     views.push_back(picture.view());
@@ -200,7 +209,8 @@ TEST_F(PredictorTest, WarmUp) {
   const Predictor predictor(bundle(), {.contexts = 2});
   predictor.warm_up();
   predictor.warm_up(4);
-  expect_error(ErrorCode::invalid_argument, {"batch is 5", "1 to 4"}, [&] { predictor.warm_up(5); });
+  expect_error(ErrorCode::invalid_argument, {"batch is 5", "1 to 4"},
+               [&] { predictor.warm_up(5); });
   expect_error(ErrorCode::invalid_argument, {"batch is 0"}, [&] { predictor.warm_up(0); });
 }
 
@@ -217,7 +227,8 @@ TEST_F(PredictorTest, SurvivesWrongImages) {
   view.stride = 5;
   expect_error(ErrorCode::invalid_argument, {"5"}, [&] { (void)predictor(view); });
   const std::vector<ImageView> batch = {picture.view(), view, picture.view()};
-  expect_error(ErrorCode::invalid_argument, {"image 1 of 3", "5"}, [&] { (void)predictor.predict(batch); });
+  expect_error(ErrorCode::invalid_argument, {"image 1 of 3", "5"},
+               [&] { (void)predictor.predict(batch); });
   EXPECT_EQ(predictor(picture.view()).instances.size(), 1U);
 }
 
@@ -231,13 +242,20 @@ TEST_F(PredictorTest, OnePixelAndOnePixelRows) {
 }
 
 TEST_F(PredictorTest, OptionsOutOfRange) {
-  expect_error(ErrorCode::invalid_argument, {"threshold", "1.5"}, [] { Predictor(bundle(), {.threshold = 1.5F}); });
-  expect_error(ErrorCode::invalid_argument, {"threshold"}, [] { Predictor(bundle(), {.threshold = std::nanf("")}); });
-  expect_error(ErrorCode::invalid_argument, {"threads", "-1"}, [] { Predictor(bundle(), {.threads = -1}); });
-  expect_error(ErrorCode::invalid_argument, {"contexts", "0"}, [] { Predictor(bundle(), {.contexts = 0}); });
-  expect_error(ErrorCode::unsupported, {"device 'gpu:0'", "openvino"}, [] { Predictor(bundle(), {.device = "gpu:0"}); });
-  expect_error(ErrorCode::unsupported, {"backend 'tensorrt'"}, [] { Predictor(bundle(), {.backend = "tensorrt"}); });
-  expect_error(ErrorCode::unsupported, {"'int3'", "fp32"}, [] { Predictor(bundle(), {.precision = "int3"}); });
+  expect_error(ErrorCode::invalid_argument, {"threshold", "1.5"},
+               [] { Predictor(bundle(), {.threshold = 1.5F}); });
+  expect_error(ErrorCode::invalid_argument, {"threshold"},
+               [] { Predictor(bundle(), {.threshold = std::nanf("")}); });
+  expect_error(ErrorCode::invalid_argument, {"threads", "-1"},
+               [] { Predictor(bundle(), {.threads = -1}); });
+  expect_error(ErrorCode::invalid_argument, {"contexts", "0"},
+               [] { Predictor(bundle(), {.contexts = 0}); });
+  expect_error(ErrorCode::unsupported, {"device 'gpu:0'", "openvino"},
+               [] { Predictor(bundle(), {.device = "gpu:0"}); });
+  expect_error(ErrorCode::unsupported, {"backend 'tensorrt'"},
+               [] { Predictor(bundle(), {.backend = "tensorrt"}); });
+  expect_error(ErrorCode::unsupported, {"'int3'", "fp32"},
+               [] { Predictor(bundle(), {.precision = "int3"}); });
 }
 
 TEST_F(PredictorTest, GraphAndManifestDiffer) {
@@ -248,7 +266,8 @@ TEST_F(PredictorTest, GraphAndManifestDiffer) {
   ASSERT_NE(last, std::string::npos);
   manifest.replace(last, 5, "- 15\n");
   testing::write_file(folder.path() / "manifest.yaml", manifest);
-  expect_error(ErrorCode::bad_bundle, {"output 'prototypes'", "[?, 3, 16, 16]", "[batch, 3, 16, 15]"},
+  expect_error(ErrorCode::bad_bundle,
+               {"output 'prototypes'", "[?, 3, 16, 16]", "[batch, 3, 16, 15]"},
                [&] { const Predictor predictor(folder.path()); });
 }
 

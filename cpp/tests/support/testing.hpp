@@ -45,8 +45,10 @@ inline std::string read_file(const std::filesystem::path& file) {
   return text.str();
 }
 
-// Expects that `body` throws an Error with this code and with every part in its message, on one line.
-inline void expect_error(ErrorCode code, std::initializer_list<std::string> parts, const std::function<void()>& body) {
+// Expects that `body` throws an Error with this code and with every part in its message, on one
+// line.
+inline void expect_error(ErrorCode code, std::initializer_list<std::string> parts,
+                         const std::function<void()>& body) {
   try {
     body();
     ADD_FAILURE() << "no error";
@@ -60,7 +62,8 @@ inline void expect_error(ErrorCode code, std::initializer_list<std::string> part
   }
 }
 
-// The value of an environment variable that ctest sets; the test is skipped where it is run without.
+// The value of an environment variable that ctest sets; the test is skipped where it is run
+// without.
 inline std::string environment(const char* name) {
   const char* const value = std::getenv(name);
   return value == nullptr ? "" : value;

@@ -6,8 +6,9 @@ namespace instseg::run {
 namespace {
 
 TEST(Arguments, Everything) {
-  const auto parsed = parse_arguments({"b", "1.jpg", "--threshold", "0.25", "2.jpg", "--batch=4", "--repeat", "7", "--json",
-                                       "o.json", "--mask-format", "rle", "--threads", "3", "--warm-up", "0"});
+  const auto parsed = parse_arguments({"b", "1.jpg", "--threshold", "0.25", "2.jpg", "--batch=4",
+                                       "--repeat", "7", "--json", "o.json", "--mask-format", "rle",
+                                       "--threads", "3", "--warm-up", "0"});
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->bundle, "b");
   EXPECT_EQ(parsed->images, (std::vector<std::string>{"1.jpg", "2.jpg"}));

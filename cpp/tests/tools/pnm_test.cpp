@@ -13,7 +13,8 @@ DecodedImage decode(const std::string& text) {
 using Pixels = std::vector<std::uint8_t>;
 
 TEST(Pnm, BinaryColour) {
-  const DecodedImage image = decode("P6\n# comment\n2 1\n255\n" + std::string("\x01\x02\x03\x04\x05\x06", 6));
+  const DecodedImage image =
+      decode("P6\n# comment\n2 1\n255\n" + std::string("\x01\x02\x03\x04\x05\x06", 6));
   EXPECT_EQ(image.height, 1);
   EXPECT_EQ(image.width, 2);
   EXPECT_EQ(image.pixels, (Pixels{3, 2, 1, 6, 5, 4}));
@@ -22,7 +23,8 @@ TEST(Pnm, BinaryColour) {
 TEST(Pnm, TextColour) { EXPECT_EQ(decode("P3 1 1 255 10 20 30").pixels, (Pixels{30, 20, 10})); }
 
 TEST(Pnm, Grey) {
-  EXPECT_EQ(decode("P5 2 1 255\n" + std::string("\x00\x80", 2)).pixels, (Pixels{0, 0, 0, 128, 128, 128}));
+  EXPECT_EQ(decode("P5 2 1 255\n" + std::string("\x00\x80", 2)).pixels,
+            (Pixels{0, 0, 0, 128, 128, 128}));
   EXPECT_EQ(decode("P2 1 2 15 0 15").pixels, (Pixels{0, 0, 0, 255, 255, 255}));
   EXPECT_EQ(decode("P5 1 1 65535\n" + std::string("\xFF\xFF", 2)).pixels, (Pixels{255, 255, 255}));
 }
@@ -33,23 +35,27 @@ TEST(Pnm, Bitmap) {
 }
 
 TEST(Pnm, Damaged) {
-  for (const char* text : {"P6 2 2 255\nabc", "P6 2", "P3 1 1 255 1 2", "P6 2 2 0\nabcdefghijkl", "P1 2 1 12",
-                           "P6 99999999999 1 255\n", "P6 x 1 255\n", "P5 1 1 255", "P1 2 2 101"}) {
+  for (const char* text :
+       {"P6 2 2 255\nabc", "P6 2", "P3 1 1 255 1 2", "P6 2 2 0\nabcdefghijkl", "P1 2 1 12",
+        "P6 99999999999 1 255\n", "P6 x 1 255\n", "P5 1 1 255", "P1 2 2 101"}) {
     expect_error(ErrorCode::io, {"x.pnm", "damaged PNM"}, [&] { (void)decode(text); });
   }
   expect_error(ErrorCode::unsupported, {"1048577"}, [] { (void)decode("P6 1048577 1 255\n"); });
   expect_error(ErrorCode::unsupported, {"per side"}, [] { (void)decode("P6 0 1 255\n"); });
-  expect_error(ErrorCode::unsupported, {"1000000 x 1000000"}, [] { (void)decode("P6 1000000 1000000 255\n"); });
+  expect_error(ErrorCode::unsupported, {"1000000 x 1000000"},
+               [] { (void)decode("P6 1000000 1000000 255\n"); });
 }
 
 TEST(ReadImage, WrongFiles) {
   const testing::TemporaryFolder folder;
   testing::write_file(folder.path() / "empty.png", "");
   testing::write_file(folder.path() / "text.png", "this is text");
-  expect_error(ErrorCode::io, {"empty.png", "empty"}, [&] { (void)read_image(folder.path() / "empty.png"); });
+  expect_error(ErrorCode::io, {"empty.png", "empty"},
+               [&] { (void)read_image(folder.path() / "empty.png"); });
   expect_error(ErrorCode::unsupported, {"text.png", "no image format"},
                [&] { (void)read_image(folder.path() / "text.png"); });
-  expect_error(ErrorCode::io, {"missing.png", "No such file"}, [&] { (void)read_image(folder.path() / "missing.png"); });
+  expect_error(ErrorCode::io, {"missing.png", "No such file"},
+               [&] { (void)read_image(folder.path() / "missing.png"); });
   expect_error(ErrorCode::io, {"directory"}, [&] { (void)read_image(folder.path()); });
 }
 

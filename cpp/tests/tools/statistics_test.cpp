@@ -14,7 +14,8 @@ TEST(Statistics, HundredSamples) {
   EXPECT_DOUBLE_EQ(s.min, 1.0);
   EXPECT_DOUBLE_EQ(s.mean, 50.5);
   EXPECT_DOUBLE_EQ(s.median, 50.5);
-  // trtexec: index 100 - 1 - int((1 - p / 100) * 100), where 0.1 * 100 is a little below 10 in floating point.
+  // trtexec: index 100 - 1 - int((1 - p / 100) * 100), where 0.1 * 100 is a little below 10 in
+  // floating point.
   EXPECT_DOUBLE_EQ(s.p90, 91.0);
   EXPECT_DOUBLE_EQ(s.p95, 95.0);
   EXPECT_DOUBLE_EQ(s.p99, 99.0);

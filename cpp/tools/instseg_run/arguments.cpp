@@ -32,8 +32,8 @@ Number parse_number(const std::string& option, const std::string& text, Number m
   Number value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || !(value >= min && value <= max)) {
-    throw UsageError(option + " must be a number from " + std::to_string(min) + " to " + std::to_string(max) +
-                     ", found '" + text + "'");
+    throw UsageError(option + " must be a number from " + std::to_string(min) + " to " +
+                     std::to_string(max) + ", found '" + text + "'");
   }
   return value;
 }

@@ -24,8 +24,9 @@ std::vector<std::uint8_t> read_file(const std::filesystem::path& file) {
     throw Error(ErrorCode::io, "cannot read " + file.string() + ": " + error.message());
   }
   if (size > kMaxFileBytes) {
-    throw Error(ErrorCode::unsupported, file.string() + " has " + std::to_string(size) + " bytes, at most " +
-                                            std::to_string(kMaxFileBytes) + " are accepted");
+    throw Error(ErrorCode::unsupported, file.string() + " has " + std::to_string(size) +
+                                            " bytes, at most " + std::to_string(kMaxFileBytes) +
+                                            " are accepted");
   }
   std::vector<std::uint8_t> data(static_cast<std::size_t>(size));
   std::ifstream stream(file, std::ios::binary);
@@ -43,7 +44,8 @@ bool starts_with(Bytes data, std::string_view magic) {
 #if !defined(INSTSEG_WITH_JPEG) || !defined(INSTSEG_WITH_PNG)
 [[noreturn]] void not_built(const std::string& name, const std::string& format) {
   throw Error(ErrorCode::unsupported, name + ": built without " + format + " support: install lib" +
-                                          (format == "PNG" ? "png" : "jpeg") + " for development and build again");
+                                          (format == "PNG" ? "png" : "jpeg") +
+                                          " for development and build again");
 }
 #endif
 
@@ -72,15 +74,17 @@ DecodedImage read_image(const std::filesystem::path& file) {
   if (data.size() > 2 && data[0] == 'P' && data[1] >= '1' && data[1] <= '6') {
     return decode_pnm(data, name);
   }
-  throw Error(ErrorCode::unsupported, name + ": no image format that is known here (JPEG, PNG, PNM)");
+  throw Error(ErrorCode::unsupported,
+              name + ": no image format that is known here (JPEG, PNG, PNM)");
 }
 
 void check_size(std::uint64_t height, std::uint64_t width, const std::string& name) {
   const bool sides = height >= 1 && width >= 1 && height <= kMaxImageSide && width <= kMaxImageSide;
   if (!sides || height * width > static_cast<std::uint64_t>(kMaxImagePixels)) {
-    throw Error(ErrorCode::unsupported, name + ": " + std::to_string(width) + " x " + std::to_string(height) +
-                                            " pixels, expected 1 to " + std::to_string(kMaxImageSide) +
-                                            " per side and at most " + std::to_string(kMaxImagePixels));
+    throw Error(ErrorCode::unsupported,
+                name + ": " + std::to_string(width) + " x " + std::to_string(height) +
+                    " pixels, expected 1 to " + std::to_string(kMaxImageSide) +
+                    " per side and at most " + std::to_string(kMaxImagePixels));
   }
 }
 
@@ -89,9 +93,12 @@ void apply_orientation(DecodedImage& image, int orientation) {
     return;
   }
   const bool transposed = orientation >= 5;
-  const bool mirrored_x = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const bool mirrored_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-  // (x, y) of the result shows the stored pixel that it was made from; for 5 to 8 rows and columns change places.
+  const bool mirrored_x =
+      orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+  const bool mirrored_y =
+      orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+  // (x, y) of the result shows the stored pixel that it was made from; for 5 to 8 rows and columns
+  // change places.
   DecodedImage turned;
   turned.height = transposed ? image.width : image.height;
   turned.width = transposed ? image.height : image.width;

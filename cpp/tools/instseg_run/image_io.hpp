@@ -23,10 +23,11 @@ struct DecodedImage {
   }
 };
 
-// Reads JPEG, PNG (where built with them) or PNM, told apart by their first bytes; EXIF orientation is applied, grey is
-// replicated, alpha is dropped, 16-bit samples keep their high byte.
+// Reads JPEG, PNG (where built with them) or PNM, told apart by their first bytes; EXIF orientation
+// is applied, grey is replicated, alpha is dropped, 16-bit samples keep their high byte.
 //
-// Throws Error io for a file that cannot be read, is damaged or truncated; unsupported for another format or kind.
+// Throws Error io for a file that cannot be read, is damaged or truncated; unsupported for another
+// format or kind.
 DecodedImage read_image(const std::filesystem::path& file);
 
 using Bytes = std::span<const std::uint8_t>;
@@ -39,7 +40,8 @@ DecodedImage decode_pnm(Bytes data, const std::string& name);
 // Throws Error(unsupported) where an image of this size is not accepted.
 void check_size(std::uint64_t height, std::uint64_t width, const std::string& name);
 
-// EXIF orientation, 1 to 8, of a TIFF block (what follows "Exif\0\0"); 1 where there is none or it is not readable.
+// EXIF orientation, 1 to 8, of a TIFF block (what follows "Exif\0\0"); 1 where there is none or it
+// is not readable.
 int exif_orientation(Bytes tiff);
 
 // Turns and mirrors the image so that orientation 1 holds.

@@ -1,5 +1,5 @@
-// libjpeg reports errors by a function that must not return: it jumps back with longjmp. The function that the jump
-// leads to has no objects with destructors; they belong to its caller.
+// libjpeg reports errors by a function that must not return: it jumps back with longjmp. The
+// function that the jump leads to has no objects with destructors; they belong to its caller.
 #include <csetjmp>
 #include <cstdio>
 // jpeglib.h needs cstdio before it.
@@ -101,17 +101,20 @@ int orientation(const jpeg_decompress_struct& info) {
 DecodedImage decode_jpeg(Bytes data, const std::string& name) {
   Decoder decoder;
   const auto fail = [&] {
-    throw Error(ErrorCode::io, name + ": damaged or truncated JPEG: " + decoder.errors.message.data());
+    throw Error(ErrorCode::io,
+                name + ": damaged or truncated JPEG: " + decoder.errors.message.data());
   };
   const Outcome header = read_header(decoder, data);
   if (header == Outcome::cmyk) {
-    throw Error(ErrorCode::unsupported, name + ": a CMYK JPEG, which is not supported: convert it to RGB");
+    throw Error(ErrorCode::unsupported,
+                name + ": a CMYK JPEG, which is not supported: convert it to RGB");
   }
   if (header == Outcome::failed) {
     fail();
   }
   check_size(decoder.info.image_height, decoder.info.image_width, name);
-  DecodedImage image{static_cast<int>(decoder.info.image_height), static_cast<int>(decoder.info.image_width), {}};
+  DecodedImage image{
+      static_cast<int>(decoder.info.image_height), static_cast<int>(decoder.info.image_width), {}};
   image.pixels.resize(std::size_t{3} * decoder.info.image_height * decoder.info.image_width);
   const int turned = orientation(decoder.info);
   if (read_pixels(decoder, image.pixels.data()) == Outcome::failed) {

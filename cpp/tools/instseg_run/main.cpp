@@ -16,12 +16,13 @@ namespace instseg::run {
 namespace {
 
 double milliseconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+      .count();
 }
 
 // Results of one pass over all images. `rows` gets one sample per network call.
-std::vector<Result> run_pass(const Predictor& predictor, const std::vector<ImageView>& views, int batch,
-                             std::vector<Row>* rows) {
+std::vector<Result> run_pass(const Predictor& predictor, const std::vector<ImageView>& views,
+                             int batch, std::vector<Row>* rows) {
   std::vector<Result> results;
   results.reserve(views.size());
   const std::span<const ImageView> all(views);
@@ -75,8 +76,9 @@ void print_results(const Arguments& arguments, const std::vector<std::string>& l
                 results[i].image_height, results[i].instances.size());
     for (const Instance& instance : results[i].instances) {
       std::printf("  %-20s %.3f  box %.1f %.1f %.1f %.1f  area %lld\n",
-                  labels[static_cast<std::size_t>(instance.class_id)].c_str(), double{instance.score},
-                  double{instance.box.x1}, double{instance.box.y1}, double{instance.box.x2}, double{instance.box.y2},
+                  labels[static_cast<std::size_t>(instance.class_id)].c_str(),
+                  double{instance.score}, double{instance.box.x1}, double{instance.box.y1},
+                  double{instance.box.x2}, double{instance.box.y2},
                   static_cast<long long>(instance.mask.area()));
     }
   }
@@ -85,7 +87,8 @@ void print_results(const Arguments& arguments, const std::vector<std::string>& l
 void run(const Arguments& arguments) {
   const Predictor predictor(arguments.bundle, arguments.predictor);
   if (arguments.batch > predictor.bundle().batch.max) {
-    throw Error(ErrorCode::invalid_argument, "--batch is " + std::to_string(arguments.batch) + ", the bundle allows " +
+    throw Error(ErrorCode::invalid_argument, "--batch is " + std::to_string(arguments.batch) +
+                                                 ", the bundle allows " +
                                                  std::to_string(predictor.bundle().batch.max));
   }
   Row decode{"decode", {}};
@@ -101,7 +104,8 @@ void run(const Arguments& arguments) {
   for (int pass = 0; pass < arguments.warm_up; ++pass) {
     (void)run_pass(predictor, views, arguments.batch, nullptr);
   }
-  std::vector<Row> rows = {{"preprocess", {}}, {"inference", {}}, {"postprocess", {}}, {"total", {}}};
+  std::vector<Row> rows = {
+      {"preprocess", {}}, {"inference", {}}, {"postprocess", {}}, {"total", {}}};
   std::vector<Result> results;
   for (int pass = 0; pass < arguments.repeat; ++pass) {
     results = run_pass(predictor, views, arguments.batch, &rows);
@@ -113,8 +117,9 @@ void run(const Arguments& arguments) {
   }
   rows.insert(rows.begin(), decode);
   std::printf("\n%s, %s %s, %s, batch %d; decode per image, the rest per call\n%s",
-              predictor.bundle().model.c_str(), predictor.backend().c_str(), predictor.backend_version().c_str(),
-              predictor.precision().c_str(), arguments.batch, format_table(rows).c_str());
+              predictor.bundle().model.c_str(), predictor.backend().c_str(),
+              predictor.backend_version().c_str(), predictor.precision().c_str(), arguments.batch,
+              format_table(rows).c_str());
 }
 
 }  // namespace

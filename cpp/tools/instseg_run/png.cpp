@@ -1,5 +1,5 @@
-// libpng reports errors by a function that must not return; as in jpeg.cpp, the functions that it jumps to have no
-// objects with destructors.
+// libpng reports errors by a function that must not return; as in jpeg.cpp, the functions that it
+// jumps to have no objects with destructors.
 #include <png.h>
 
 #include <algorithm>
@@ -107,7 +107,8 @@ int orientation(const Decoder& decoder) {
 DecodedImage decode_png(Bytes data, const std::string& name) {
   Decoder decoder(data);
   const auto fail = [&] {
-    throw Error(ErrorCode::io, name + ": damaged or truncated PNG: " + decoder.source.message.data());
+    throw Error(ErrorCode::io,
+                name + ": damaged or truncated PNG: " + decoder.source.message.data());
   };
   if (!read_header(decoder)) {
     fail();

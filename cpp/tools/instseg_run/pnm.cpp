@@ -12,7 +12,8 @@ class Reader {
  public:
   Reader(Bytes data, const std::string& name) : data_(data), name_(name) {}
 
-  // The next number of the header or of a text raster; white space and comments before it are skipped.
+  // The next number of the header or of a text raster; white space and comments before it are
+  // skipped.
   std::uint32_t number() {
     skip_space();
     std::uint32_t value = 0;
@@ -48,7 +49,9 @@ class Reader {
     return data_.subspan(position_, static_cast<std::size_t>(bytes));
   }
 
-  [[nodiscard]] std::size_t remaining() const { return data_.size() - std::min(position_, data_.size()); }
+  [[nodiscard]] std::size_t remaining() const {
+    return data_.size() - std::min(position_, data_.size());
+  }
 
   [[noreturn]] void damaged(const std::string& reason) const {
     throw Error(ErrorCode::io, name_ + ": damaged PNM: " + reason);
@@ -98,7 +101,8 @@ DecodedImage decode_pnm(Bytes data, const std::string& name) {
 
   DecodedImage image{static_cast<int>(height), static_cast<int>(width), {}};
   const std::size_t sample_bytes = max > 255 ? 2 : 1;
-  const std::size_t row_bytes = kind == 4 ? (width + 7) / 8 : std::size_t{width} * samples * sample_bytes;
+  const std::size_t row_bytes =
+      kind == 4 ? (width + 7) / 8 : std::size_t{width} * samples * sample_bytes;
   const Bytes raster = text ? Bytes{} : reader.raster(std::uint64_t{row_bytes} * height);
   image.pixels.resize(static_cast<std::size_t>(pixels) * 3);
   std::uint8_t* out = image.pixels.data();

@@ -24,23 +24,28 @@ double median(const std::vector<double>& sorted) {
 Statistics compute_statistics(std::vector<double> samples) {
   std::sort(samples.begin(), samples.end());
   const double sum = std::accumulate(samples.begin(), samples.end(), 0.0);
-  return {samples.front(),          sum / static_cast<double>(samples.size()), median(samples),
-          percentile(samples, 90.0), percentile(samples, 95.0),                percentile(samples, 99.0),
+  return {samples.front(),
+          sum / static_cast<double>(samples.size()),
+          median(samples),
+          percentile(samples, 90.0),
+          percentile(samples, 95.0),
+          percentile(samples, 99.0),
           samples.back()};
 }
 
 std::string format_table(const std::vector<Row>& rows) {
   std::array<char, 160> line{};
-  std::snprintf(line.data(), line.size(), "%-12s %7s %9s %9s %9s %9s %9s %9s %9s\n", "ms", "n", "min", "mean",
-                "median", "p90", "p95", "p99", "max");
+  std::snprintf(line.data(), line.size(), "%-12s %7s %9s %9s %9s %9s %9s %9s %9s\n", "ms", "n",
+                "min", "mean", "median", "p90", "p95", "p99", "max");
   std::string table = line.data();
   for (const Row& row : rows) {
     if (row.samples.empty()) {
       continue;
     }
     const Statistics s = compute_statistics(row.samples);
-    std::snprintf(line.data(), line.size(), "%-12s %7zu %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f\n",
-                  row.name.c_str(), row.samples.size(), s.min, s.mean, s.median, s.p90, s.p95, s.p99, s.max);
+    std::snprintf(line.data(), line.size(),
+                  "%-12s %7zu %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f %9.3f\n", row.name.c_str(),
+                  row.samples.size(), s.min, s.mean, s.median, s.p90, s.p95, s.p99, s.max);
     table += line.data();
   }
   return table;

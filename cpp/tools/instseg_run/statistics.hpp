@@ -16,8 +16,8 @@ struct Statistics {
   double max = 0.0;
 };
 
-// Percentile p of n sorted samples is the one at max(n - 1 - int((1 - p / 100) * n), 0); no interpolation. `samples`
-// must not be empty.
+// Percentile p of n sorted samples is the one at max(n - 1 - int((1 - p / 100) * n), 0); no
+// interpolation. `samples` must not be empty.
 Statistics compute_statistics(std::vector<double> samples);
 
 struct Row {

@@ -30,20 +30,23 @@ void check_precision(const ov::Core& core, const ov::element::Type& precision) {
   const char* capability = precision == ov::element::bf16 ? "BF16" : "FP16";
   const std::vector<std::string> known = core.get_property("CPU", ov::device::capabilities);
   if (std::find(known.begin(), known.end(), capability) == known.end()) {
-    throw StatusError(INSTSEG_STATUS_UNSUPPORTED, "this processor does not compute in " + std::string(capability) +
-                                                      "; use precision fp32");
+    throw StatusError(
+        INSTSEG_STATUS_UNSUPPORTED,
+        "this processor does not compute in " + std::string(capability) + "; use precision fp32");
   }
 }
 
-// Shape with -1 for the batch: the leading axis where the file leaves it open, every other one as batch 1 gives it.
-std::vector<std::int64_t> port_shape(const ov::PartialShape& dynamic, const ov::PartialShape& single,
-                                     const std::string& name) {
+// Shape with -1 for the batch: the leading axis where the file leaves it open, every other one as
+// batch 1 gives it.
+std::vector<std::int64_t> port_shape(const ov::PartialShape& dynamic,
+                                     const ov::PartialShape& single, const std::string& name) {
   std::vector<std::int64_t> shape;
   for (std::size_t axis = 0; axis < single.size(); ++axis) {
     const bool batch = axis == 0 && (dynamic.rank().is_dynamic() || dynamic[0].is_dynamic());
     if (!batch && single[axis].is_dynamic()) {
-      throw StatusError(INSTSEG_STATUS_BAD_MODEL, "the size of axis " + std::to_string(axis) + " of tensor '" + name +
-                                                      "' depends on data; export the stage with fixed sizes");
+      throw StatusError(INSTSEG_STATUS_BAD_MODEL,
+                        "the size of axis " + std::to_string(axis) + " of tensor '" + name +
+                            "' depends on data; export the stage with fixed sizes");
     }
     shape.push_back(batch ? -1 : single[axis].get_length());
   }
@@ -58,7 +61,8 @@ std::vector<Port> ports(const ov::OutputVector& dynamic, const ov::OutputVector&
     if (shape.rank().is_dynamic()) {
       throw StatusError(INSTSEG_STATUS_BAD_MODEL, "tensor '" + name + "' has no known rank");
     }
-    result.push_back({name, single[i].get_element_type(), port_shape(dynamic[i].get_partial_shape(), shape, name)});
+    result.push_back({name, single[i].get_element_type(),
+                      port_shape(dynamic[i].get_partial_shape(), shape, name)});
   }
   return result;
 }
@@ -66,7 +70,8 @@ std::vector<Port> ports(const ov::OutputVector& dynamic, const ov::OutputVector&
 ov::OutputVector input_nodes(const ov::Model& model) {
   ov::OutputVector nodes;
   for (const ov::Output<const ov::Node>& input : model.inputs()) {
-    nodes.emplace_back(std::const_pointer_cast<ov::Node>(input.get_node_shared_ptr()), input.get_index());
+    nodes.emplace_back(std::const_pointer_cast<ov::Node>(input.get_node_shared_ptr()),
+                       input.get_index());
   }
   return nodes;
 }
@@ -74,7 +79,8 @@ ov::OutputVector input_nodes(const ov::Model& model) {
 ov::OutputVector output_nodes(const ov::Model& model) {
   ov::OutputVector nodes;
   for (const ov::Output<const ov::Node>& output : model.outputs()) {
-    nodes.emplace_back(std::const_pointer_cast<ov::Node>(output.get_node_shared_ptr()), output.get_index());
+    nodes.emplace_back(std::const_pointer_cast<ov::Node>(output.get_node_shared_ptr()),
+                       output.get_index());
   }
   return nodes;
 }
@@ -82,8 +88,8 @@ ov::OutputVector output_nodes(const ov::Model& model) {
 std::vector<instseg_tensor> tensors(const std::vector<Port>& ports) {
   std::vector<instseg_tensor> result;
   for (const Port& port : ports) {
-    result.push_back({port.name.c_str(), data_type(port.type), static_cast<std::int32_t>(port.shape.size()),
-                      port.shape.data()});
+    result.push_back({port.name.c_str(), data_type(port.type),
+                      static_cast<std::int32_t>(port.shape.size()), port.shape.data()});
   }
   return result;
 }
@@ -114,8 +120,9 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
   const ov::element::Type precision = inference_precision(options.precision);
   check_precision(core_, precision);
   properties_[ov::hint::inference_precision.name()] = precision;
-  properties_[ov::hint::performance_mode.name()] =
-      options.contexts > 1 ? ov::hint::PerformanceMode::THROUGHPUT : ov::hint::PerformanceMode::LATENCY;
+  properties_[ov::hint::performance_mode.name()] = options.contexts > 1
+                                                       ? ov::hint::PerformanceMode::THROUGHPUT
+                                                       : ov::hint::PerformanceMode::LATENCY;
   properties_[ov::num_streams.name()] = ov::streams::Num(options.contexts);
   if (options.threads > 0) {
     properties_[ov::inference_num_threads.name()] = options.threads;
@@ -140,7 +147,8 @@ ov::InferRequest OpenVinoSession::batch_request() {
   return batch_.create_infer_request();
 }
 
-void OpenVinoContext::bind(Request& bound, std::int64_t batch, void* const* inputs, void* const* outputs) const {
+void OpenVinoContext::bind(Request& bound, std::int64_t batch, void* const* inputs,
+                           void* const* outputs) const {
   const std::vector<Port>& in = session_.inputs();
   const std::vector<Port>& out = session_.outputs();
   if (bound.batch == batch && std::equal(bound.inputs.begin(), bound.inputs.end(), inputs) &&
@@ -149,10 +157,12 @@ void OpenVinoContext::bind(Request& bound, std::int64_t batch, void* const* inpu
   }
   bound.batch = 0;  // until everything is bound
   for (std::size_t i = 0; i < in.size(); ++i) {
-    bound.request.set_input_tensor(i, ov::Tensor(in[i].type, concrete(in[i].shape, batch), inputs[i]));
+    bound.request.set_input_tensor(i,
+                                   ov::Tensor(in[i].type, concrete(in[i].shape, batch), inputs[i]));
   }
   for (std::size_t i = 0; i < out.size(); ++i) {
-    bound.request.set_output_tensor(i, ov::Tensor(out[i].type, concrete(out[i].shape, batch), outputs[i]));
+    bound.request.set_output_tensor(
+        i, ov::Tensor(out[i].type, concrete(out[i].shape, batch), outputs[i]));
   }
   bound.inputs.assign(inputs, inputs + in.size());
   bound.outputs.assign(outputs, outputs + out.size());
@@ -161,7 +171,8 @@ void OpenVinoContext::bind(Request& bound, std::int64_t batch, void* const* inpu
 
 void OpenVinoContext::run(std::int64_t batch, void* const* inputs, void* const* outputs) {
   if (batch < 1) {
-    throw StatusError(INSTSEG_STATUS_INVALID_ARGUMENT, "batch " + std::to_string(batch) + " is below 1");
+    throw StatusError(INSTSEG_STATUS_INVALID_ARGUMENT,
+                      "batch " + std::to_string(batch) + " is below 1");
   }
   if (batch != 1 && !batch_) {
     batch_ = Request{session_.batch_request(), 0, {}, {}};
@@ -177,8 +188,9 @@ void OpenVinoContext::run(std::int64_t batch, void* const* inputs, void* const* 
     const ov::Shape expected = concrete(out[i].shape, batch);
     if (tensor.get_shape() != expected || tensor.data() != outputs[i]) {
       throw StatusError(INSTSEG_STATUS_BAD_MODEL, "output '" + out[i].name + "' has shape " +
-                                                      tensor.get_shape().to_string() + " at batch " +
-                                                      std::to_string(batch) + ", expected " + expected.to_string());
+                                                      tensor.get_shape().to_string() +
+                                                      " at batch " + std::to_string(batch) +
+                                                      ", expected " + expected.to_string());
     }
   }
 }

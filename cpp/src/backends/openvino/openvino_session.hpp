@@ -24,23 +24,28 @@ class StatusError : public std::runtime_error {
   instseg_status status_;
 };
 
-// One input or output: what the core is told about it, and what OpenVINO needs to wrap memory for it.
+// One input or output: what the core is told about it, and what OpenVINO needs to wrap memory for
+// it.
 struct Port {
   std::string name;
   ov::element::Type type;
   std::vector<std::int64_t> shape;  // -1: the batch
 };
 
-// Batch 1 is compiled at once, with static shapes: the best latency. Every other batch size shares a second network
-// with a dynamic batch, which is compiled when the first of them arrives.
+// Batch 1 is compiled at once, with static shapes: the best latency. Every other batch size shares
+// a second network with a dynamic batch, which is compiled when the first of them arrives.
 class OpenVinoSession {
  public:
   OpenVinoSession(const std::string& path, const instseg_session_options& options);
 
   [[nodiscard]] const std::vector<Port>& inputs() const noexcept { return inputs_; }
   [[nodiscard]] const std::vector<Port>& outputs() const noexcept { return outputs_; }
-  [[nodiscard]] const std::vector<instseg_tensor>& input_tensors() const noexcept { return input_tensors_; }
-  [[nodiscard]] const std::vector<instseg_tensor>& output_tensors() const noexcept { return output_tensors_; }
+  [[nodiscard]] const std::vector<instseg_tensor>& input_tensors() const noexcept {
+    return input_tensors_;
+  }
+  [[nodiscard]] const std::vector<instseg_tensor>& output_tensors() const noexcept {
+    return output_tensors_;
+  }
 
   ov::InferRequest single_request() { return single_.create_infer_request(); }
   ov::InferRequest batch_request();

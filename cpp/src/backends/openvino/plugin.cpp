@@ -58,8 +58,8 @@ std::int32_t guarded(instseg_message* message, Body&& body) noexcept {
 
 std::int32_t supports_device(const char* device) { return std::strcmp(device, "cpu") == 0 ? 1 : 0; }
 
-std::int32_t session_create(const char* path, const instseg_session_options* options, instseg_session** session,
-                            instseg_message* message) {
+std::int32_t session_create(const char* path, const instseg_session_options* options,
+                            instseg_session** session, instseg_message* message) {
   return guarded(message, [&] {
     if (options->struct_size < sizeof(instseg_session_options)) {
       throw StatusError(INSTSEG_STATUS_INVALID_ARGUMENT, "session options of an older library");
@@ -70,19 +70,22 @@ std::int32_t session_create(const char* path, const instseg_session_options* opt
 
 void session_destroy(instseg_session* session) { std::unique_ptr<instseg_session>{session}; }
 
-std::int32_t session_inputs(const instseg_session* session, const instseg_tensor** tensors, std::size_t* count) {
+std::int32_t session_inputs(const instseg_session* session, const instseg_tensor** tensors,
+                            std::size_t* count) {
   *tensors = session->input_tensors().data();
   *count = session->input_tensors().size();
   return INSTSEG_STATUS_OK;
 }
 
-std::int32_t session_outputs(const instseg_session* session, const instseg_tensor** tensors, std::size_t* count) {
+std::int32_t session_outputs(const instseg_session* session, const instseg_tensor** tensors,
+                             std::size_t* count) {
   *tensors = session->output_tensors().data();
   *count = session->output_tensors().size();
   return INSTSEG_STATUS_OK;
 }
 
-std::int32_t context_create(instseg_session* session, instseg_context** context, instseg_message* message) {
+std::int32_t context_create(instseg_session* session, instseg_context** context,
+                            instseg_message* message) {
   return guarded(message, [&] {
     *context = std::make_unique<instseg_context>(*session).release();  // to context_destroy
   });
@@ -90,8 +93,8 @@ std::int32_t context_create(instseg_session* session, instseg_context** context,
 
 void context_destroy(instseg_context* context) { std::unique_ptr<instseg_context>{context}; }
 
-std::int32_t context_run(instseg_context* context, std::int64_t batch, void* const* inputs, void* const* outputs,
-                         instseg_message* message) {
+std::int32_t context_run(instseg_context* context, std::int64_t batch, void* const* inputs,
+                         void* const* outputs, instseg_message* message) {
   return guarded(message, [&] { context->run(batch, inputs, outputs); });
 }
 
@@ -99,9 +102,17 @@ std::int32_t context_run(instseg_context* context, std::int64_t batch, void* con
 
 extern "C" const instseg_backend* instseg_backend_entry(uint32_t abi_version) {
   static const std::string version = ov::get_openvino_version().buildNumber;
-  static const instseg_backend backend{INSTSEG_BACKEND_ABI_VERSION, sizeof(instseg_backend), "openvino",
-                                       version.c_str(),             supports_device,         session_create,
-                                       session_destroy,             session_inputs,          session_outputs,
-                                       context_create,              context_destroy,         context_run};
+  static const instseg_backend backend{INSTSEG_BACKEND_ABI_VERSION,
+                                       sizeof(instseg_backend),
+                                       "openvino",
+                                       version.c_str(),
+                                       supports_device,
+                                       session_create,
+                                       session_destroy,
+                                       session_inputs,
+                                       session_outputs,
+                                       context_create,
+                                       context_destroy,
+                                       context_run};
   return abi_version == INSTSEG_BACKEND_ABI_VERSION ? &backend : nullptr;
 }
