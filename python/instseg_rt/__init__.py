@@ -1,1 +1,63 @@
-"""Run instance-segmentation bundles: `Predictor(bundle)(image)`."""
+"""Run instance-segmentation bundles: `Predictor(bundle)(image)`.
+
+The names below are loaded on first use, so that `import instseg_rt` itself stays cheap (no OpenCV, no
+backend).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from instseg_rt.embedded import default_bundle, embedded_bundles
+    from instseg_rt.errors import (
+        BackendError,
+        BadBundleError,
+        Error,
+        IncompatibleEngineError,
+        InternalError,
+        InvalidArgumentError,
+        IoError,
+        OutOfMemoryError,
+        UnsupportedError,
+    )
+    from instseg_rt.predictor import Predictor
+    from instseg_rt.result import Result, Timings
+
+__all__ = [
+    "BackendError",
+    "BadBundleError",
+    "Error",
+    "IncompatibleEngineError",
+    "InternalError",
+    "InvalidArgumentError",
+    "IoError",
+    "OutOfMemoryError",
+    "Predictor",
+    "Result",
+    "Timings",
+    "UnsupportedError",
+    "default_bundle",
+    "embedded_bundles",
+]
+
+_MODULES = {
+    "Predictor": "predictor",
+    "Result": "result",
+    "Timings": "result",
+    "default_bundle": "embedded",
+    "embedded_bundles": "embedded",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -57,21 +57,32 @@ void check(std::span<const float> prototypes, int channels, int h, int w,
   }
 }
 
-// Bilinear sample `target` of an axis: source samples first and second, weights 1 - t and t.
+// One bilinear sample: source samples first and second, weights 1 - t and t.
 struct Sample {
   int first;
   int second;
   float t;
 };
 
-// Scale in single precision, position in double: what Paddle does, so that the weights are its.
-Sample bilinear_sample(int target, int source_size, int target_size) {
-  const float scale = static_cast<float>(source_size) / static_cast<float>(target_size);
-  const double position = std::max(0.0, static_cast<double>(scale) * (target + 0.5) - 0.5);
-  const int first = std::min(static_cast<int>(position), source_size - 1);
-  const float t = std::clamp(static_cast<float>(position) - static_cast<float>(first), 0.0F, 1.0F);
-  return {first, std::min(first + 1, source_size - 1), t};
-}
+// Bilinear resize of one axis; pixel centres at +0.5, edges clamped.
+class Resize {
+ public:
+  Resize(int source_size, int target_size)
+      : scale_(static_cast<float>(source_size) / static_cast<float>(target_size)),
+        last_(source_size - 1) {}
+
+  [[nodiscard]] Sample operator()(int target) const {
+    const double position = std::max(0.0, double{scale_} * (target + 0.5) - 0.5);
+    const int first = std::min(static_cast<int>(position), last_);
+    const float t =
+        std::clamp(static_cast<float>(position) - static_cast<float>(first), 0.0F, 1.0F);
+    return {first, std::min(first + 1, last_), t};
+  }
+
+ private:
+  float scale_;  // single precision, but positions in double: so that the weights are Paddle's
+  int last_;
+};
 
 struct Interval {
   int begin = 0;
@@ -113,9 +124,9 @@ Reach compose_axis(int cells, int network, int image, const Interval& kept,
   Interval& pixels = reach.pixels;
   pixels.begin = std::clamp(static_cast<int>((kept.begin - 1) * factor) - 2, 0, image);
   pixels.end = std::clamp(static_cast<int>((kept.end + 1) * factor) + 3, 0, image);
-  const auto reached = [&](int pixel) {
-    return reaches(bilinear_sample(pixel, network, image), kept);
-  };
+  const Resize to_image(network, image);
+  const Resize to_network(cells, network);
+  const auto reached = [&](int pixel) { return reaches(to_image(pixel), kept); };
   while (pixels.begin < pixels.end && !reached(pixels.begin)) {
     ++pixels.begin;
   }
@@ -133,7 +144,7 @@ Reach compose_axis(int cells, int network, int image, const Interval& kept,
   axis.w2.resize(count);
   reach.cells = {cells, 0};
   for (std::size_t i = 0; i < count; ++i) {
-    const Sample outer = bilinear_sample(pixels.begin + static_cast<int>(i), network, image);
+    const Sample outer = to_image(pixels.begin + static_cast<int>(i));
     // Neighbouring network pixels are at most one cell apart, so three cells hold all four taps.
     std::array<float, 3> weights{};
     int first = -1;
@@ -141,7 +152,7 @@ Reach compose_axis(int cells, int network, int image, const Interval& kept,
       if (weight <= 0.0F || pixel < kept.begin || pixel >= kept.end) {
         return;
       }
-      const Sample inner = bilinear_sample(pixel, cells, network);
+      const Sample inner = to_network(pixel);
       if (first < 0) {
         first = inner.first;
       }
@@ -189,9 +200,7 @@ void evaluate_cells(const float* cells, std::ptrdiff_t channel_stride,
       out[i] += c * p[i];
     }
   }
-  for (int i = 0; i < count; ++i) {
-    out[i] = sigmoid(out[i]);
-  }
+  sigmoid({out, static_cast<std::size_t>(count)});
 }
 
 void interpolate_columns(const float* __restrict cells, const MaskScratch::Axis& axis,
@@ -226,7 +235,7 @@ void pack_row(const float* __restrict r0, const float* __restrict r1, const floa
     std::uint32_t bits = 0;
     for (std::size_t i = 0; i < 32; ++i) {
       const float probability = w0 * r0[i] + w1 * r1[i] + w2 * r2[i];
-      bits |= probability > threshold ? kBits[i] : 0U;
+      bits |= kBits[i] & (0U - std::uint32_t{probability > threshold});
     }
     out[word] = bits;
   }

@@ -35,11 +35,12 @@ struct MaskScratch {
 // image, which the network input shows stretched.
 //
 // The mask is: sigmoid(coefficients . prototypes) at prototype resolution; bilinear to the network
-// input (pixel centres at +0.5, edges clamped); zero at network pixels (x, y) that are not x1 <= x
-// < x2 and y1 <= y < y2 with x, y the integer pixel indices; bilinear to the original image; >
-// threshold. Cells and pixels that the box does not reach are not evaluated. The crop of the result
-// is the original pixels that the box reaches; it is empty when there are none (a box outside the
-// network input, inverted, or with a NaN coordinate). A cell whose logit is NaN has probability 0.
+// input (pixel centres at +0.5, edges clamped); zero at network pixels (x, y) that are not
+// x1 <= x < x2 and y1 <= y < y2 with x, y the integer pixel indices; bilinear to the original
+// image; > threshold. Cells and pixels that the box does not reach are not evaluated.
+// The crop of the result is the original pixels that the box reaches; it is 0 x 0 when there are
+// none (a box outside the network input, inverted, or with a NaN coordinate). A cell whose logit is
+// NaN counts as unset.
 // Throws Error(invalid_argument) for sizes that are not positive, above the limits of image.hpp or
 // that do not fit the spans, and for a threshold outside [0, 1].
 PackedMask decode_prototype_mask(std::span<const float> prototypes, int channels, int h, int w,

@@ -1,0 +1,119 @@
+"""`instseg demo`: one image through a model, with everything that there is to see."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from instseg_rt.cli.console import stdout_console, table
+from instseg_rt.cli.predict import add_runtime_arguments
+from instseg_rt.embedded import default_bundle
+from instseg_rt.predictor import Predictor
+from instseg_rt.result import Result
+
+SCENE_SIZE = 640  # pixels, both sides
+
+_EPILOG = """\
+Without IMAGE a 3-D scene is rendered, of the kind that the embedded model was trained on.
+
+examples:
+  instseg demo
+  instseg demo --seed 7 --output /tmp/demo
+  instseg demo photo.jpg --bundle PP-YOLOE_seg-S.bundle
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `instseg demo`."""
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "image", metavar="IMAGE", nargs="?", help="path or URL of an image (default: a rendered scene)"
+    )
+    parser.add_argument("--bundle", metavar="BUNDLE", help="bundle to run (default: the embedded one)")
+    parser.add_argument("--threshold", type=float, metavar="T", help="keep score > T (default: the bundle's)")
+    parser.add_argument("--seed", type=int, default=0, help="which scene is rendered (default: 0)")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("output/demo"),
+        metavar="DIR",
+        help="folder (default: output/demo)",
+    )
+    add_runtime_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict, print the tables, write picture and JSON."""
+    with Predictor(
+        args.bundle or default_bundle(),
+        device=args.device,
+        backend=args.backend,
+        precision=args.precision,
+        threads=args.threads,
+    ) as predictor:
+        predictor.warm_up()
+        if args.image is None:
+            result = predictor(render(args.seed), args.threshold, color="rgb")
+            name = f"scene_{args.seed}_res"
+            picture = result.save_to_img(args.output / f"{name}.png")
+            data = result.save_to_json(args.output / f"{name}.json")
+        else:
+            result = predictor(args.image, args.threshold)
+            picture = result.save_to_img(args.output)
+            data = result.save_to_json(args.output)
+        console = stdout_console()
+        title = f"{predictor.info.model} on {args.image or f'rendered scene {args.seed}'}"
+        if len(result):
+            console.print(_instances(title, result))
+        else:
+            console.print(
+                _nothing_found(predictor, args.threshold), markup=False, highlight=False, soft_wrap=True
+            )
+        console.print(_stages(result, f"{predictor.backend}, {predictor.device}, {predictor.precision}"))
+        console.print(f"picture: {picture}\nJSON:    {data}", markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def render(seed: int) -> np.ndarray:
+    """The demo scene of this seed: (640, 640, 3) uint8 RGB."""
+    from instseg_rt.scenes import render_scene  # noqa: PLC0415 (only where a scene is wanted)
+
+    return render_scene(seed, SCENE_SIZE, SCENE_SIZE).image
+
+
+def _instances(title: str, result: Result) -> object:
+    rows = [
+        (
+            label,
+            f"{score:.3f}",
+            ", ".join(f"{value:.0f}" for value in box),
+            mask.area,
+        )
+        for label, score, box, mask in zip(
+            result.labels, result.scores, result.boxes, result.packed_masks, strict=True
+        )
+    ]
+    return table(title, ("label", "score", "box x1, y1, x2, y2", "mask area, px"), rows, right=(1, 3))
+
+
+def _stages(result: Result, where: str) -> object:
+    timings = result.timings
+    rows = [
+        ("decode", f"{timings.decode_ms:.1f}"),
+        ("preprocess", f"{timings.preprocess_ms:.1f}"),
+        ("inference", f"{timings.inference_ms:.1f}"),
+        ("postprocess", f"{timings.postprocess_ms:.1f}"),
+    ]
+    return table(f"Time ({where})", ("stage", "ms"), rows, right=(1,))
+
+
+def _nothing_found(predictor: Predictor, threshold: float | None) -> str:
+    limit = predictor.threshold if threshold is None else threshold
+    return (
+        f"Nothing found with score > {limit:g}. "
+        f"{predictor.info.model} knows these classes: {', '.join(predictor.labels)}.\n"
+        "For everyday photos take a model with the 80 COCO classes: `instseg models` says where the\n"
+        "official weights are, `instseg export` makes a bundle, `instseg demo IMAGE --bundle BUNDLE` runs it."
+    )

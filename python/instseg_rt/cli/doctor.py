@@ -1,0 +1,133 @@
+"""`instseg doctor`: the installation, and the reason for each part that cannot be used."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from instseg_rt.cli.console import facts, stdout_console
+
+_EPILOG = """\
+Exit code 0: bundles can be run here. 1: they cannot; the table says why.
+"""
+
+_CPU_FLAGS = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_bf16",
+)
+_PACKAGES = ("instseg-rt", "numpy", "opencv-python-headless", "openvino", "PyYAML", "rich")
+# Optional features and the packages that they need.
+_EXTRAS = {
+    "train": ("paddlepaddle", "faster-coco-eval", "matplotlib"),
+    "export": ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim", "onnxruntime"),
+    "tensorrt": ("tensorrt",),
+    "rtx": ("tensorrt-rtx",),
+    "Result.img, non-Latin labels": ("pillow",),
+    "Result.to_supervision": ("supervision",),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `instseg doctor`."""
+    parser.epilog = _EPILOG
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print what was found; 0 when bundles can be run here."""
+    runtime, usable = _runtime()
+    report: dict[str, dict[str, Any]] = {
+        "System": _system(),
+        "Packages": {name: _version(name) or "missing" for name in _PACKAGES},
+        "Runtime": runtime,
+        "Optional": {name: _extra(packages) for name, packages in _EXTRAS.items()},
+    }
+    if args.json:
+        print(json.dumps({"usable": usable, **report}, indent=2))
+    else:
+        console = stdout_console()
+        for title, rows in report.items():
+            console.print(facts(title, rows.items()))
+        verdict = "bundles can be run here" if usable else "bundles cannot be run here: see Runtime"
+        console.print(verdict, markup=False, highlight=False)
+    return 0 if usable else 1
+
+
+def _system() -> dict[str, Any]:
+    cpu = _cpu_info()
+    flags = set(cpu.get("flags", cpu.get("Features", "")).split())
+    return {
+        "OS": platform.platform(),
+        "CPU": cpu.get("model name") or platform.processor() or platform.machine(),
+        "cores": f"{_usable_cores()} usable of {os.cpu_count()}",
+        "instruction sets": " ".join(flag for flag in _CPU_FLAGS if flag in flags) or "not known",
+        "Python": f"{platform.python_version()} ({sys.executable})",
+    }
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu_info() -> dict[str, str]:
+    """The first processor of /proc/cpuinfo; empty on systems without it."""
+    try:
+        first = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n", 1)[0]
+    except OSError:
+        return {}
+    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _extra(packages: tuple[str, ...]) -> str:
+    versions = {name: _version(name) for name in packages}
+    missing = [name for name, version in versions.items() if version is None]
+    if missing:
+        return f"not available: {', '.join(missing)} not installed"
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _runtime() -> tuple[dict[str, Any], bool]:
+    """Rows about the C++ core, its backends and the embedded bundles, and whether a bundle could be run."""
+    try:
+        core = importlib.import_module("instseg_rt._core")
+        embedded = importlib.import_module("instseg_rt.embedded")
+    except ImportError as error:
+        return {"C++ core": f"cannot be loaded: {error}"}, False
+    rows: dict[str, Any] = {"C++ core": core.version()}
+    backends = core.backends()
+    for backend in backends:
+        state = backend["version"] if backend["available"] else f"cannot be used: {backend['error']}"
+        rows[f"backend {backend['name']}"] = f"{state} ({backend['path']})"
+    if not backends:
+        rows["backends"] = "none found: INSTSEG_PLUGIN_PATH may name the folder of the plug-ins"
+    for name, path in embedded.embedded_bundles().items():
+        try:
+            info = core.load_bundle(str(path))
+            rows[f"embedded bundle {name}"] = f"{info.model}, {len(info.labels)} classes, intact"
+        except core.Error as error:
+            rows[f"embedded bundle {name}"] = f"damaged: {error}"
+    if not embedded.embedded_bundles():
+        rows["embedded bundle"] = "none"
+    return rows, any(backend["available"] for backend in backends)

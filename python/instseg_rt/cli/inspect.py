@@ -1,0 +1,135 @@
+"""`instseg inspect`: what a bundle holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from instseg_rt import _core
+from instseg_rt.cli.console import facts, stdout_console
+from instseg_rt.embedded import resolve_bundle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MIB = 1 << 20
+
+_EPILOG = """\
+The manifest is checked and the sha256 of every stage file is compared before anything is shown.
+
+examples:
+  instseg inspect model.bundle
+  instseg inspect model.bundle --json | jq .labels
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `instseg inspect`."""
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "bundle", metavar="BUNDLE", help="bundle directory, or the name of an embedded bundle"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON, with every label")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the bundle and print it."""
+    info = _core.load_bundle(resolve_bundle(args.bundle))
+    if args.json:
+        print(json.dumps(_data(info), indent=2, default=str))
+    else:
+        stdout_console().print(facts(str(info.path), _rows(info)))
+    return 0
+
+
+def _engines(bundle: Path) -> list[Path]:
+    return sorted((bundle / "engines").glob("*.engine"))
+
+
+def _tensors(specs: Sequence[_core.TensorSpec]) -> list[dict[str, Any]]:
+    return [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in specs]
+
+
+def _data(info: _core.BundleInfo) -> dict[str, Any]:
+    spec, batch = info.input, info.batch
+    return {
+        "path": str(info.path),
+        "model": info.model,
+        "family": info.family,
+        "labels": info.labels,
+        "category_ids": info.category_ids,
+        "input": {
+            "height": spec.height,
+            "width": spec.width,
+            "color": spec.color,
+            "interpolation": spec.interpolation,
+            "scale": spec.scale,
+            "mean": list(spec.mean),
+            "std": list(spec.std),
+        },
+        "batch": {"min": batch.min, "opt": batch.opt, "max": batch.max},
+        "stages": [
+            {
+                "name": stage.name,
+                "file": str(stage.file),
+                "sha256": stage.sha256,
+                "inputs": _tensors(stage.inputs),
+                "outputs": _tensors(stage.outputs),
+            }
+            for stage in info.stages
+        ],
+        "engines": [str(file) for file in _engines(info.path)],
+        "decode": info.decode,
+        "threshold": info.threshold,
+        "provenance": yaml.safe_load(info.provenance),
+        "verification": yaml.safe_load(info.verification),
+    }
+
+
+def _rows(info: _core.BundleInfo) -> list[tuple[str, object]]:
+    spec, batch = info.input, info.batch
+    rows: list[tuple[str, object]] = [
+        ("model", info.model),
+        ("family", info.family),
+        ("classes", f"{len(info.labels)}: {_shortened(info.labels)}"),
+        (
+            "input",
+            f"{spec.width} x {spec.height} {spec.color}, stretched with {spec.interpolation} interpolation",
+        ),
+        ("batch", f"{batch.min} to {batch.max}; engines are built for {batch.opt}"),
+        ("threshold", f"score > {info.threshold:g}"),
+        (
+            "decode",
+            "\n".join(
+                f"{key}: {value:g}" if isinstance(value, float) else f"{key}: {value}"
+                for key, value in info.decode.items()
+            ),
+        ),
+    ]
+    for stage in info.stages:
+        lines = [f"{stage.file.relative_to(info.path)}, {_size(stage.file)}, sha256 {stage.sha256[:12]}…"]
+        lines += [f"in  {_tensor(tensor)}" for tensor in stage.inputs]
+        lines += [f"out {_tensor(tensor)}" for tensor in stage.outputs]
+        rows.append((f"stage {stage.name}", "\n".join(lines)))
+    engines = [f"{file.relative_to(info.path)}, {_size(file)}" for file in _engines(info.path)]
+    none = "none: the backend compiles the ONNX stages when the bundle is opened"
+    rows.append(("engines", "\n".join(engines) or none))
+    rows.append(("provenance", info.provenance.strip() or "not recorded"))
+    rows.append(("verification", info.verification.strip() or "not recorded"))
+    return rows
+
+
+def _shortened(labels: Sequence[str], limit: int = 20) -> str:
+    return ", ".join(labels[:limit]) + (f", … ({len(labels) - limit} more)" if len(labels) > limit else "")
+
+
+def _tensor(spec: _core.TensorSpec) -> str:
+    return f"{spec.name} {spec.dtype} [{', '.join(map(str, spec.shape))}]"
+
+
+def _size(file: Path) -> str:
+    return f"{file.stat().st_size / _MIB:.1f} MiB"

@@ -1,0 +1,253 @@
+"""`Predictor`: a bundle, ready to run on any input."""
+
+from __future__ import annotations
+
+import atexit
+import queue
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from instseg_rt import _core
+from instseg_rt.devices import parse_device
+from instseg_rt.embedded import resolve_bundle
+from instseg_rt.errors import InvalidArgumentError
+from instseg_rt.result import Result, Timings
+from instseg_rt.sources import Color, SourceImage, read_sources
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+
+_STOP_SECONDS = 1.0
+
+
+class Predictor:
+    """Runs a bundle: `Predictor("model.bundle")("photo.jpg")` gives a `Result`.
+
+    bundle: path of a bundle directory, or the name of one that is embedded in the package.
+    device: "cpu". backend: name of the backend that runs the stages; None takes the one that fits the device.
+    precision: "fp32", or a lower one that the backend can compute in ("bf16", "fp16").
+    threshold: instances with score > threshold are kept; None takes the bundle's.
+    threads: CPU threads of one inference; None takes all cores. contexts: inferences that can run at the same
+    time.
+
+    Safe to call from many threads: calls beyond `contexts` wait for their turn. Raises `IoError` and
+    `BadBundleError` for what is wrong with the bundle, `UnsupportedError` for a device, backend or precision
+    that this installation does not have, `InvalidArgumentError` for arguments out of range.
+    """
+
+    def __init__(
+        self,
+        bundle: str | PathLike[str],
+        *,
+        device: str = "cpu",
+        backend: str | None = None,
+        precision: str = "fp32",
+        threshold: float | None = None,
+        threads: int | None = None,
+        contexts: int = 1,
+    ) -> None:
+        _check_threshold(threshold)
+        self._predictor: _core.Predictor | None = _core.Predictor(
+            resolve_bundle(bundle),
+            device=parse_device(device),
+            backend=backend or "",
+            precision=precision,
+            threshold=threshold,
+            threads=threads or 0,
+            contexts=contexts,
+        )
+        # Copied once: the core makes new lists on each access.
+        self._names = tuple(self._predictor.bundle.labels)
+        self._category_ids = tuple(self._predictor.bundle.category_ids)
+
+    def __call__(self, image: Any, threshold: float | None = None, *, color: Color = "bgr") -> Result:
+        """Predict on one image: any input of `instseg_rt.sources` that gives exactly one.
+
+        threshold: as in the constructor, for this call. color: channel order of a numpy array.
+        Raises `IoError` or `InvalidArgumentError`, naming the input, for what is not one readable image.
+        """
+        _check_threshold(threshold)
+        images = read_sources(image, color)
+        source = next(images, None)
+        if source is None or next(images, None) is not None:
+            count = "no image" if source is None else "more than one image"
+            raise InvalidArgumentError(
+                f"expected exactly one image, the input gives {count}: use predict(inputs)"
+            )
+        return self._run([source], threshold)[0]
+
+    def predict(
+        self, inputs: Any, batch_size: int = 1, threshold: float | None = None, *, color: Color = "bgr"
+    ) -> Iterator[Result]:
+        """Predict on a stream of images (see `instseg_rt.sources`), yielding one Result per image, in order.
+
+        Images are read and decoded by a thread in the background while the ones before them are computed, at
+        most two batches ahead; an iterator given as input is drawn from that thread. An input that cannot be
+        read raises its error after the results of all images before it. Closing the generator stops the
+        reading.
+
+        batch_size: images per inference. threshold, color: as in `__call__`.
+        """
+        _check_threshold(threshold)
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InvalidArgumentError(
+                f"batch_size: expected a whole number of at least 1, found {batch_size!r}"
+            )
+        return self._stream(inputs, batch_size, threshold, color)
+
+    def warm_up(self, batch_size: int = 1) -> None:
+        """Run every context once at this batch size, so that later calls allocate and compile nothing."""
+        self._core.warm_up(batch_size)
+
+    @property
+    def labels(self) -> list[str]:
+        """Class names, by class id."""
+        return list(self._names)
+
+    @property
+    def info(self) -> _core.BundleInfo:
+        """What the bundle's manifest says."""
+        return self._core.bundle
+
+    @property
+    def device(self) -> str:
+        """The device that it runs on."""
+        return self._core.device
+
+    @property
+    def backend(self) -> str:
+        """Name and version of the backend, such as "openvino 2026.4.1"."""
+        return f"{self._core.backend} {self._core.backend_version}"
+
+    @property
+    def precision(self) -> str:
+        """The precision that the stages are computed in."""
+        return self._core.precision
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of calls that give none."""
+        return self._core.threshold
+
+    def close(self) -> None:
+        """Free the model and its buffers; later calls raise `InvalidArgumentError`."""
+        self._predictor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def _core(self) -> _core.Predictor:
+        if self._predictor is None:
+            raise InvalidArgumentError("this Predictor is closed: make a new one")
+        return self._predictor
+
+    def _stream(
+        self, inputs: Any, batch_size: int, threshold: float | None, color: Color
+    ) -> Iterator[Result]:
+        batch: list[SourceImage] = []
+        images = _ReadAhead(read_sources(inputs, color), limit=2 * batch_size)
+        try:
+            for item in images:
+                # One core call takes one channel order.
+                if batch and (
+                    isinstance(item, BaseException)
+                    or len(batch) == batch_size
+                    or item.color != batch[0].color
+                ):
+                    yield from self._run(batch, threshold)
+                    batch = []
+                if isinstance(item, BaseException):
+                    raise item
+                batch.append(item)
+                if len(batch) == batch_size:
+                    yield from self._run(batch, threshold)
+                    batch = []
+            if batch:
+                yield from self._run(batch, threshold)
+        finally:
+            images.stop()
+
+    def _run(self, batch: list[SourceImage], threshold: float | None) -> list[Result]:
+        found = self._core.predict([source.image for source in batch], batch[0].color, threshold=threshold)
+        return [
+            Result(
+                core.boxes,
+                core.scores,
+                core.class_ids,
+                core.masks,
+                names=self._names,
+                orig_shape=(core.height, core.width),
+                category_ids=self._category_ids,
+                source=source,
+                timings=_timings(core.timings, source),
+            )
+            for core, source in zip(found, batch, strict=True)
+        ]
+
+
+class _ReadAhead:
+    """Iterates over images that a daemon thread reads ahead; an exception of theirs is the last item."""
+
+    def __init__(self, images: Iterator[SourceImage], limit: int) -> None:
+        self._items: queue.SimpleQueue[SourceImage | BaseException | None] = queue.SimpleQueue()
+        self._free = threading.Semaphore(limit)
+        self._stopped = False
+        # Daemon: an input that blocks for ever (a camera, an iterator) must not keep the process alive.
+        self._thread = threading.Thread(
+            target=self._read, args=(images,), name="instseg-read-ahead", daemon=True
+        )
+        self._thread.start()
+        atexit.register(self.stop)
+
+    def __iter__(self) -> Iterator[SourceImage | BaseException]:
+        while (item := self._items.get()) is not None:
+            self._free.release()
+            yield item
+
+    def stop(self) -> None:
+        """Make the thread end at its next image, and wait for that as long as decoding an image may take.
+
+        A daemon thread that is inside OpenCV when the interpreter exits would abort the process.
+        """
+        atexit.unregister(self.stop)
+        self._stopped = True
+        self._free.release()
+        if self._thread is not threading.current_thread():
+            self._thread.join(_STOP_SECONDS)
+
+    def _read(self, images: Iterator[SourceImage]) -> None:
+        try:
+            while True:
+                self._free.acquire()
+                if self._stopped or (image := next(images, None)) is None:
+                    break
+                self._items.put(image)
+        except BaseException as error:  # handed to the thread that iterates
+            self._items.put(error)
+        finally:
+            self._items.put(None)
+
+
+def _check_threshold(threshold: float | None) -> None:
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise InvalidArgumentError(f"threshold: expected a number from 0 to 1, found {threshold!r}")
+
+
+def _timings(core: _core.Timings, source: SourceImage) -> Timings:
+    return Timings(
+        decode_ms=source.decode_ms,
+        preprocess_ms=core["preprocess_ms"],
+        inference_ms=core["inference_ms"],
+        postprocess_ms=core["postprocess_ms"],
+        total_ms=core["total_ms"],
+        batch_size=core["batch"],
+    )

@@ -1,0 +1,1 @@
+"""Which prediction answers for which object during training."""

@@ -1,0 +1,188 @@
+"""Configuration: `configs/defaults.yaml`, a model's file over it, and KEY=VALUE overrides over both; checked by key and type."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .errors import ConfigError
+
+
+@dataclass(frozen=True)
+class GlobalConfig:
+    model: str
+    mode: str
+    dataset_dir: str | None
+    device: str
+    output: str
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    num_classes: int | None
+    epochs_iters: int
+    batch_size: int
+    learning_rate: float
+    pretrain_weight_path: str | None
+    warmup_steps: int
+    resume_path: str | None
+    log_interval: int
+    eval_interval: int
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    weight_path: str
+    log_interval: int
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    type: str
+    momentum: float
+    weight_decay: float
+    gradient_clip: float
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    cosine_epochs_factor: float
+    min_learning_rate_factor: float
+
+
+@dataclass(frozen=True)
+class RecipeConfig:
+    image_size: list[int]
+    seed: int
+    workers: int
+    checkpoint_interval: int
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    ema_decay: float
+    augmentation: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Field names are the keys of the YAML (`Global.model`, `Train.batch_size`, …)."""
+
+    Global: GlobalConfig
+    Train: TrainConfig
+    Evaluate: EvaluateConfig
+    Recipe: RecipeConfig
+
+
+def configs_folder() -> Path:
+    """The folder with `defaults.yaml` and `instance_segmentation/`: in the installed package, or in the source tree."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "configs", here.parents[1] / "configs"):
+        if (folder / "defaults.yaml").is_file():
+            return folder
+    raise ConfigError(f"the shipped configurations are missing (looked in {here / 'configs'}): reinstall instseg-rt")
+
+
+def find_config(name: str) -> Path:
+    """A file, or a name or path whose last part is a shipped configuration (`PP-YOLOE_seg-S`, `any/PP-YOLOE_seg-S.yaml`)."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    folder = configs_folder() / "instance_segmentation"
+    stem = path.name.removesuffix(".yaml").removesuffix(".yml")
+    shipped = folder / f"{stem}.yaml"
+    if shipped.is_file():
+        return shipped
+    known = sorted(p.stem for p in folder.glob("*.yaml"))
+    near = difflib.get_close_matches(stem, known, n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ConfigError(f"{name}: no such file and no shipped configuration of that name{hint} (shipped: {', '.join(known)})")
+
+
+def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
+    """`overrides` are KEY=VALUE with dotted keys; VALUE is YAML. Raises `ConfigError` naming the file and the key."""
+    merged = _read(configs_folder() / "defaults.yaml")
+    path = find_config(name)
+    _merge(merged, _read(path), str(path), "")
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise ConfigError(f"override {text!r}: expected KEY=VALUE, such as Train.batch_size=4")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"override {text!r}: the value is not valid YAML") from error
+        tree: Any = parsed
+        for part in reversed(key.split(".")):
+            tree = {part: tree}
+        _merge(merged, tree, f"override {text!r}", "")
+    return _build(Config, merged, str(path), "")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(content).__name__}")
+    return content
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any], source: str, prefix: str) -> None:
+    for key, value in over.items():
+        if key not in base:
+            near = difflib.get_close_matches(str(key), base, n=1, cutoff=0.5)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else f" (known: {', '.join(prefix + k for k in base)})"
+            raise ConfigError(f"{source}: unknown key {prefix}{key}{hint}")
+        if isinstance(base[key], dict):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{source}: {prefix}{key} is a section with keys, found {value!r}")
+            _merge(base[key], value, source, f"{prefix}{key}.")
+        else:
+            base[key] = value
+
+
+def _build(cls: Any, values: Mapping[str, Any], source: str, prefix: str) -> Any:
+    hints = typing.get_type_hints(cls)
+    arguments: dict[str, Any] = {}
+    for item in dataclasses.fields(cls):
+        kind, value, key = hints[item.name], values[item.name], f"{prefix}{item.name}"
+        if dataclasses.is_dataclass(kind):
+            arguments[item.name] = _build(kind, value, source, f"{key}.")
+        else:
+            arguments[item.name] = _checked(kind, value, source, key)
+    return cls(**arguments)
+
+
+def _checked(kind: Any, value: Any, source: str, key: str) -> Any:
+    options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    for option in options:
+        origin = typing.get_origin(option) or option
+        if origin is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        # YAML 1.1 reads 1e-3 as text.
+        if origin is float and isinstance(value, str):
+            try:
+                return float(value)
+            except ValueError:
+                continue
+        if origin is list and isinstance(value, list):
+            inner = typing.get_args(option)[0]
+            return [value_ if inner is Any else _checked(inner, value_, source, f"{key}[]") for value_ in value]
+        if origin is not float and isinstance(value, origin) and not (origin is int and isinstance(value, bool)):
+            return value
+    names = " or ".join("null" if o is type(None) else getattr(o, "__name__", str(o)) for o in options)
+    raise ConfigError(f"{source}: {key}: expected {names}, found {value!r}")
+
+
+def to_yaml(config: Config) -> str:
+    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,148 @@
+"""A COCO instance file as it is on disk: ids and image entries checked, annotations not yet parsed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from instseg_trainer.data.errors import DataError
+
+# Declared sizes above this are refused before memory is spent on them (2^28 pixels: 800 MB as RGB).
+_MAXIMUM_PIXELS = 1 << 28
+
+
+@dataclass(frozen=True)
+class Category:
+    """One class: its id in the annotation file, and its label. Its place in `categories` is the class id."""
+
+    id: int
+    label: str
+
+
+@dataclass(frozen=True)
+class ImageEntry:
+    """One of `images`; `file_name` is relative to the image folder and does not leave it. Sizes in pixels."""
+
+    file_name: str
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class AnnotationEntry:
+    """One of `annotations`, its ids checked; `data` is the raw object, `where` begins messages about it."""
+
+    id: int
+    image_id: int
+    category_id: int
+    data: dict[str, Any]
+    where: str
+
+
+class CocoFile:
+    """`categories` by rising id, `images` by image id, `annotations` in the file's order.
+
+    Raises DataError, naming the file and the entry, when an id is missing, used twice or refers to nothing,
+    an image size is no positive number of pixels, or a file name is absolute or has `..`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        document = _read_json(path)
+        self.categories = self._read_categories(document)
+        self.images = self._read_images(document)
+        self.annotations = self._read_annotations(document)
+
+    def _entries(self, document: dict[str, Any], key: str) -> list[dict[str, Any]]:
+        entries = document.get(key)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise DataError(
+                f"{self.path}: {key} is missing or no list of objects; expected a COCO instance file"
+            )
+        return entries
+
+    def _read_categories(self, document: dict[str, Any]) -> tuple[Category, ...]:
+        labels: dict[int, str] = {}
+        for index, item in enumerate(self._entries(document, "categories")):
+            where = f"{self.path}: categories[{index}]"
+            category_id = _identifier(item, "id", where)
+            label = item.get("name")
+            if not isinstance(label, str) or not label:
+                raise DataError(f"{where}: name is {label!r}, expected a text")
+            if category_id in labels:
+                raise DataError(f"{where}: id {category_id} is used twice; category ids must differ")
+            labels[category_id] = label
+        if not labels:
+            raise DataError(f"{self.path}: categories is empty, expected at least one class")
+        return tuple(Category(category_id, labels[category_id]) for category_id in sorted(labels))
+
+    def _read_images(self, document: dict[str, Any]) -> dict[int, ImageEntry]:
+        images: dict[int, ImageEntry] = {}
+        for index, item in enumerate(self._entries(document, "images")):
+            where = f"{self.path}: images[{index}]"
+            image_id = _identifier(item, "id", where)
+            if image_id in images:
+                raise DataError(f"{where}: id {image_id} is used twice; image ids must differ")
+            images[image_id] = _read_image(item, where)
+        return images
+
+    def _read_annotations(self, document: dict[str, Any]) -> list[AnnotationEntry]:
+        known = {category.id for category in self.categories}
+        annotations: list[AnnotationEntry] = []
+        seen: set[int] = set()
+        for index, item in enumerate(self._entries(document, "annotations")):
+            annotation_id = _identifier(item, "id", f"{self.path}: annotations[{index}]")
+            where = f"{self.path}: annotation id {annotation_id}"
+            if annotation_id in seen:
+                raise DataError(f"{where}: the id is used twice; annotation ids must differ")
+            seen.add(annotation_id)
+            image_id = _identifier(item, "image_id", where)
+            if image_id not in self.images:
+                raise DataError(f"{where}: image_id {image_id} is not among the images")
+            category_id = _identifier(item, "category_id", where)
+            if category_id not in known:
+                raise DataError(
+                    f"{where}: category_id {category_id} is not among the categories {sorted(known)}"
+                )
+            annotations.append(AnnotationEntry(annotation_id, image_id, category_id, item, where))
+        return annotations
+
+
+def _read_image(item: dict[str, Any], where: str) -> ImageEntry:
+    name = item.get("file_name")
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise DataError(f"{where}: file_name is {name!r}, expected a path inside the image folder")
+    for path in (PurePosixPath(name), PureWindowsPath(name)):
+        if path.is_absolute() or path.drive or ".." in path.parts:
+            raise DataError(f"{where}: file_name {name!r} leaves the image folder; use a path inside it")
+    height, width = item.get("height"), item.get("width")
+    for key, value in (("height", height), ("width", width)):
+        if type(value) is not int or value < 1:
+            raise DataError(f"{where}: {key} is {value!r}, expected a whole number of pixels above 0")
+    assert isinstance(height, int) and isinstance(width, int)
+    if height * width > _MAXIMUM_PIXELS:
+        raise DataError(
+            f"{where}: {width}x{height} pixels, more than the {_MAXIMUM_PIXELS} that can be loaded"
+        )
+    return ImageEntry(name, height, width)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the annotation file: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a valid JSON file: {error}") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path}: the file holds a {type(document).__name__}, expected COCO's object")
+    return document
+
+
+def _identifier(item: dict[str, Any], key: str, where: str) -> int:
+    value = item.get(key)
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise DataError(f"{where}: {key} is {value!r}, expected a whole number from 0 to 2^63 - 1")
+    return value

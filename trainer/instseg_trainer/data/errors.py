@@ -1,0 +1,7 @@
+"""The one exception of the data pipeline."""
+
+from __future__ import annotations
+
+
+class DataError(ValueError):
+    """A data set, an image or a setting is wrong; the message is one line: what, where, what to do."""

@@ -1,0 +1,43 @@
+"""COCO evaluation of a bundle in the C++ runtime, with the same code that evaluates a Paddle model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import instseg_rt
+import numpy as np
+
+from ..data import CocoDataset
+from ..errors import ConfigError
+from ..evaluation import CocoEvaluator, CocoMetrics
+
+
+def evaluate_bundle(
+    bundle: Path,
+    dataset: CocoDataset,
+    *,
+    on_progress: Callable[[int], None] = lambda _count: None,
+) -> tuple[CocoMetrics, CocoEvaluator]:
+    """Predicts every image of `dataset` with every detection the bundle gives (no score threshold of its own).
+
+    Raises `ConfigError` when the bundle's categories are not the data set's.
+    """
+    evaluator = CocoEvaluator(dataset.annotation_file)
+    with instseg_rt.Predictor(bundle, threshold=0.0) as predictor:
+        category_ids = np.asarray(predictor.info.category_ids)
+        if tuple(predictor.info.category_ids) != tuple(dataset.category_ids):
+            raise ConfigError(
+                f"{bundle}: its category ids {list(predictor.info.category_ids)[:5]}… are not those of {dataset.annotation_file} "
+                f"({list(dataset.category_ids)[:5]}…): export with --labels {dataset.annotation_file}"
+            )
+        for index in range(len(dataset)):
+            sample = dataset[index]
+            result = predictor(np.ascontiguousarray(sample.image[..., ::-1]))
+            height, width = sample.original_size
+            rles = [
+                {"size": [height, width], "counts": mask.rle(height, width)} for mask in result.packed_masks
+            ]
+            evaluator.add(sample.image_id, result.boxes, result.scores, category_ids[result.class_ids], rles)
+            on_progress(index + 1)
+    return evaluator.evaluate(), evaluator

@@ -1,0 +1,87 @@
+"""What a training says: lines on the terminal and in `train.log`, numbers in `metrics.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+
+from ..evaluation import CocoMetrics
+
+_WINDOW = 20  # iterations over which speed is averaged
+
+
+class TrainingLog:
+    """`metrics.jsonl` gets one object per iteration and one per evaluation. When a training is resumed at `resume_at`, records of
+    iterations after it (done, but lost with the process) are dropped, so that the curve has every iteration once."""
+
+    def __init__(self, output: Path, resume_at: int | None) -> None:
+        self.console = Console(stderr=True)
+        self.last_loss = float("nan")
+        self._metrics_path = output / "metrics.jsonl"
+        kept = self._records_up_to(resume_at) if resume_at is not None else []
+        temporary = self._metrics_path.with_name(".metrics.jsonl.tmp")
+        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        temporary.replace(self._metrics_path)
+        self._metrics = self._metrics_path.open("a", encoding="utf-8", buffering=1)
+        self._text = (output / "train.log").open("a" if resume_at is not None else "w", encoding="utf-8", buffering=1)
+        self._seconds: deque[tuple[float, float, int]] = deque(maxlen=_WINDOW)
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._metrics.close()
+        self._text.close()
+
+    def say(self, text: str) -> None:
+        self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self.console.print(text, markup=False, highlight=False)
+
+    def iteration(
+        self, iteration: int, epoch: int, learning_rate: float, losses: Mapping[str, float], *, data_s: float, compute_s: float,
+        images: int, shown: bool,
+    ) -> None:  # fmt: skip
+        self.last_loss = losses["loss"]
+        self._seconds.append((data_s, compute_s, images))
+        self._record(iteration=iteration, epoch=epoch + 1, learning_rate=learning_rate, data_s=round(data_s, 4), compute_s=round(compute_s, 4), **losses)  # fmt: skip
+        if shown:
+            data, compute, count = (sum(column) for column in zip(*self._seconds, strict=True))
+            parts = " ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items())
+            self.say(
+                f"epoch {epoch + 1} iteration {iteration} {parts} lr {learning_rate:.2e} "
+                f"{count / (data + compute):.2f} images/s data {100 * data / (data + compute):.0f}%"
+            )
+
+    def evaluation(self, iteration: int, epoch: int, metrics: CocoMetrics) -> None:
+        self._record(
+            iteration=iteration, epoch=epoch + 1, mask_ap=metrics.mask.ap, mask_ap50=metrics.mask.ap50, box_ap=metrics.box.ap
+        )  # fmt: skip
+        self.say(
+            f"epoch {epoch + 1} mask AP {metrics.mask.ap:.4f} AP50 {metrics.mask.ap50:.4f} box AP {metrics.box.ap:.4f}"
+        )
+
+    def _record(self, **values: Any) -> None:
+        self._metrics.write(json.dumps(values) + "\n")
+
+    def _records_up_to(self, iteration: int) -> list[dict[str, Any]]:
+        if not self._metrics_path.is_file():
+            return []
+        records = []
+        for line in self._metrics_path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                break  # the line that the process died in
+            if record["iteration"] <= iteration:
+                records.append(record)
+                self.last_loss = record.get("loss", self.last_loss)
+        return records

@@ -1,0 +1,226 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import paddle
+import yaml
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..config import Config, to_yaml
+from ..data import Batch, CocoDataset, DataLoader, build_transforms
+from ..data.transforms import Resize
+from ..errors import CheckpointError, ConfigError
+from ..losses.ppyoloe_seg_loss import Targets
+from ..models import build_model
+from ..weights import load_weights, read_pdparams, write_pdparams
+from .checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
+from .ema import ModelEMA
+from .evaluate import INTERPOLATION, evaluate_model
+from .log import TrainingLog
+from .optimizer import build_optimizer
+from .schedule import CosineSchedule
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """best_ap: mask AP of the best evaluation on the val set; final_loss: the last iteration's loss."""
+
+    best_ap: float
+    best_epoch: int
+    final_loss: float
+    iterations: int
+    best_weights: Path
+
+
+class Trainer:
+    """Trains what `config` says and leaves in its output folder: `best_model/best_model.pdparams` (averaged weights), `checkpoints/`,
+    `config.yaml`, `categories.json`, `train.log`, `metrics.jsonl` and `train_result.json`.
+
+    With `Train.resume_path` a training goes on from its newest checkpoint, on the same curve as if it had never stopped.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        train, recipe = config.Train, config.Recipe
+        if config.Global.dataset_dir is None:
+            raise ConfigError("Global.dataset_dir: expected the data set's folder (-o Global.dataset_dir=DIR)")
+        height, width = _image_size(config)
+        self.train_set = CocoDataset(config.Global.dataset_dir)
+        self.val_set = CocoDataset(
+            config.Global.dataset_dir,
+            "annotations/instance_val.json",
+            allow_empty=True,
+            categories=self.train_set.categories,
+        )
+        num_classes = len(self.train_set.categories)
+        if train.num_classes is not None and train.num_classes != num_classes:
+            raise ConfigError(
+                f"Train.num_classes: {train.num_classes}, but {self.train_set.annotation_file} has {num_classes} categories"
+            )
+        resize = Resize(target_size=(height, width), keep_ratio=False, interp=INTERPOLATION)
+        self.loader = DataLoader(
+            self.train_set,
+            (*build_transforms(recipe.augmentation), resize),
+            batch_size=train.batch_size,
+            seed=recipe.seed,
+            num_workers=recipe.workers,
+        )
+        paddle.seed(recipe.seed)
+        with paddle.utils.unique_name.guard():
+            self.model = build_model(config.Global.model, num_classes)
+            self.optimizer = build_optimizer(recipe.optimizer, self.model, train.learning_rate)
+        iterations = len(self.loader)
+        self.schedule = CosineSchedule(
+            train.learning_rate,
+            train.warmup_steps,
+            math.ceil(train.epochs_iters * iterations * recipe.schedule.cosine_epochs_factor),
+            train.learning_rate * recipe.schedule.min_learning_rate_factor,
+        )
+        self.output = Path(train.resume_path or config.Global.output)
+        self.state = TrainingState(0, 0, -1.0, -1, iterations, self._fingerprint())
+
+    def run(self) -> TrainingResult:
+        """Trains to the end. KeyboardInterrupt leaves the last checkpoint behind and goes up."""
+        # The optimizer's state goes by names that Paddle counts up: they must come out the same when a training is resumed.
+        with paddle.utils.unique_name.guard():
+            return self._run()
+
+    def _run(self) -> TrainingResult:
+        config, train = self.config, self.config.Train
+        checkpoint = load_checkpoint(self.output) if train.resume_path else None
+        self.output.mkdir(parents=True, exist_ok=True)
+        _write_text(self.output / "config.yaml", to_yaml(config))
+        categories = [asdict(category) for category in self.train_set.categories]
+        _write_text(self.output / "categories.json", json.dumps(categories, ensure_ascii=False, indent=1) + "\n")
+        with TrainingLog(self.output, resume_at=checkpoint.state.iteration if checkpoint else None) as log, self.loader:
+            if checkpoint is None and train.pretrain_weight_path:
+                arrays = read_pdparams(train.pretrain_weight_path)
+                report = load_weights(
+                    self.model, arrays, source=train.pretrain_weight_path, strict=False, any_classes=True
+                )
+                log.say(f"{train.pretrain_weight_path}: {report.summary()}")
+            ema = ModelEMA(self.model, config.Recipe.ema_decay)
+            if checkpoint is not None:
+                self._restore(checkpoint, ema)
+                log.say(f"resumed {self.output} at iteration {self.state.iteration}")
+            log.say(f"{config.Global.model}, train: {self.train_set.summary()}")
+            log.say(f"val: {self.val_set.summary()}")
+            final_loss = self._loop(log, ema)
+        result = TrainingResult(
+            self.state.best_ap, self.state.best_epoch, final_loss, self.state.iteration, self.output / "best_model" / "best_model.pdparams"
+        )  # fmt: skip
+        _write_text(self.output / "train_result.json", json.dumps(asdict(result), default=str, indent=2) + "\n")
+        return result
+
+    def _loop(self, log: TrainingLog, ema: ModelEMA) -> float:
+        train, per_epoch = self.config.Train, len(self.loader)
+        loss = log.last_loss
+        first_epoch, start = divmod(self.state.iteration, per_epoch)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=log.console, transient=True) as progress:
+            bar = progress.add_task("train", total=train.epochs_iters * per_epoch, completed=self.state.iteration)
+            for epoch in range(first_epoch, train.epochs_iters):
+                self.model.train()
+                ready = time.perf_counter()
+                for batch in self.loader.epoch(epoch, start if epoch == first_epoch else 0):
+                    begin = time.perf_counter()
+                    losses = self._step(batch)
+                    ema.update()
+                    self.state.iteration += 1
+                    loss = losses["loss"]
+                    end = time.perf_counter()
+                    log.iteration(
+                        self.state.iteration, epoch, self.optimizer.get_lr(), losses, data_s=begin - ready, compute_s=end - begin,
+                        images=len(batch), shown=self.state.iteration % train.log_interval == 0,
+                    )  # fmt: skip
+                    progress.update(bar, completed=self.state.iteration, description=f"epoch {epoch + 1}/{train.epochs_iters} loss {loss:.3f}")
+                    if self.state.iteration % self.config.Recipe.checkpoint_interval == 0:
+                        self._save(ema)
+                    ready = time.perf_counter()
+                last = epoch + 1 == train.epochs_iters
+                if last or (train.eval_interval > 0 and (epoch + 1) % train.eval_interval == 0):
+                    self._evaluate(log, ema, epoch)
+                self._save(ema)
+        return loss
+
+    def _step(self, batch: Batch) -> dict[str, float]:
+        self.optimizer.set_lr(self.schedule(self.state.iteration))
+        targets = Targets(
+            paddle.to_tensor(batch.boxes),
+            paddle.to_tensor(batch.class_ids),
+            paddle.to_tensor(batch.masks),
+            paddle.to_tensor(batch.pad_mask),
+        )
+        losses = self.model.loss(paddle.to_tensor(batch.images), targets)
+        values = {name: float(value) for name, value in losses.items()}
+        if not math.isfinite(values["loss"]):
+            raise CheckpointError(
+                f"iteration {self.state.iteration}: the loss is {values['loss']}: lower Train.learning_rate "
+                f"(now {self.config.Train.learning_rate}) or set Recipe.optimizer.gradient_clip, then resume"
+            )
+        losses["loss"].backward()
+        self.optimizer.step()
+        self.optimizer.clear_grad()
+        return values
+
+    def _evaluate(self, log: TrainingLog, ema: ModelEMA, epoch: int) -> None:
+        """Evaluates the averaged weights and keeps them when they are the best so far."""
+        trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.model.set_state_dict(ema.state)
+        try:
+            metrics, _ = evaluate_model(self.model, self.val_set, _image_size(self.config))
+            log.evaluation(self.state.iteration, epoch, metrics)
+            if metrics.mask.ap >= self.state.best_ap:
+                self.state.best_ap, self.state.best_epoch = metrics.mask.ap, epoch + 1
+                best = self.output / "best_model"
+                best.mkdir(exist_ok=True)
+                write_pdparams(best / "best_model.pdparams", self.model.state_dict())
+        finally:
+            self.model.set_state_dict(trained)
+
+    def _save(self, ema: ModelEMA) -> None:
+        self.state.ema_step = ema.step
+        save_checkpoint(self.output, self.model.state_dict(), ema.state, self.optimizer.state_dict(), self.state)
+
+    def _restore(self, checkpoint: Checkpoint, ema: ModelEMA) -> None:
+        saved = checkpoint.state
+        for name, here in (("fingerprint", self.state.fingerprint), ("iterations_per_epoch", self.state.iterations_per_epoch)):
+            if getattr(saved, name) != here:
+                raise CheckpointError(
+                    f"{self.output}: its training had another model, data set, batch size or recipe than this configuration "
+                    f"({name}: {getattr(saved, name)}, here {here}); resume with the configuration in {self.output / 'config.yaml'}"
+                )
+        load_weights(self.model, checkpoint.model, source=f"{self.output}: checkpoint")
+        ema.restore(checkpoint.ema, saved.ema_step)
+        self.optimizer.set_state_dict({name: paddle.to_tensor(array) for name, array in checkpoint.optimizer.items()})
+        self.state = saved
+
+    def _fingerprint(self) -> str:
+        """What must stay the same for a resumed training to be the same training."""
+        train, recipe = asdict(self.config.Train), asdict(self.config.Recipe)
+        for key in ("resume_path", "pretrain_weight_path", "log_interval", "eval_interval"):
+            del train[key]
+        for key in ("workers", "checkpoint_interval"):
+            del recipe[key]
+        content = yaml.safe_dump([self.config.Global.model, train, recipe, list(self.train_set.labels), len(self.train_set)])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _image_size(config: Config) -> tuple[int, int]:
+    size = config.Recipe.image_size
+    if len(size) != 2 or any(side <= 0 or side % 32 for side in size):
+        raise ConfigError(f"Recipe.image_size: expected [height, width], each a multiple of 32, found {size}")
+    return size[0], size[1]
+
+
+def _write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

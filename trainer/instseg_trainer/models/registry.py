@@ -1,0 +1,28 @@
+"""From a model's name to its layers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from .ppyoloe_seg import PPYOLOESeg
+
+_BUILDERS: dict[str, Callable[[int], PPYOLOESeg]] = {
+    "PP-YOLOE_seg-S": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.5, depth_mult=0.33),
+    "PP-YOLOE_seg-N": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.25, depth_mult=0.33),
+}
+
+
+def model_names() -> tuple[str, ...]:
+    return tuple(_BUILDERS)
+
+
+def build_model(name: str, num_classes: int) -> PPYOLOESeg:
+    """A freshly initialised model. Raises ValueError for an unknown name or a class count below one."""
+    if name not in _BUILDERS:
+        near = difflib.get_close_matches(name, _BUILDERS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown model {name!r}{hint} (known: {', '.join(_BUILDERS)})")
+    if num_classes < 1:
+        raise ValueError(f"number of classes must be at least 1, found {num_classes}")
+    return _BUILDERS[name](num_classes)
