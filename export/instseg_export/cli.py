@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  instseg-export PP-YOLOE_seg-S --weights PP-YOLOE_seg-S_pretrained.pdparams --output ppyoloe_seg_s.bundle\n"
         "  instseg-export PP-YOLOE_seg-S --weights output --output fruits.bundle      a training's output folder\n"
-        "  instseg-export PP-YOLOE_seg-S --weights mine.pdparams --labels names.txt --image-size 480,640 --output mine.bundle"
+        "  instseg-export PP-YOLOE_seg-S --weights mine.pdparams --labels names.txt --output mine.bundle"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", help="model name (see `instseg models`)")
@@ -94,7 +94,8 @@ def run(args: argparse.Namespace) -> int:
     )
     worst = max(report.max_relative_error, key=report.max_relative_error.__getitem__)
     print(
-        f"{report.bundle}: {report.bytes / 1e6:.1f} MB, largest relative error {report.max_relative_error[worst]:.1e} ({worst})"
+        f"{report.bundle}: {report.bytes / 1e6:.1f} MB, "
+        f"largest relative error {report.max_relative_error[worst]:.1e} ({worst})"
     )
     return 0
 

@@ -94,7 +94,8 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
         load_weights(folded, arrays, source=str(weights))
         folded.eval()
         folded.fuse()
-        stage_entries, errors = [], {}
+        stage_entries: list[dict[str, Any]] = []
+        errors: dict[str, float] = {}
         for stage in build_stages(folded):
             say(f"stage {stage.name}: converting to ONNX, {width}x{height}, opset {options.opset}")
             graph = convert_stage(stage.layer, stage.input_name, (3, height, width), stage.output_names, options.opset)

@@ -100,9 +100,11 @@ def tensor_shape(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 def halve_weights(model: onnx.ModelProto) -> None:
-    """Stores large float32 weights as float16 with a Cast behind each: half the file, the same float32 graph at run time.
+    """Stores large float32 weights as float16 with a Cast behind each: half the file, the same float32 graph at run
+    time.
 
-    Weights beyond float16's range stay as they are. The rounding (2^-11 relative) is part of what the verification measures.
+    Weights beyond float16's range stay as they are. The rounding (2^-11 relative) is part of what the verification
+    measures.
     """
     graph = model.graph
     casts = []

@@ -218,7 +218,7 @@ class Result:
     def img(self) -> dict[builtins.str, Any]:
         """`{"res": PIL.Image}` of the drawing (RGB); `UnsupportedError` where Pillow is not installed."""
         try:
-            from PIL import Image  # noqa: PLC0415 (optional)
+            from PIL import Image
         except ImportError:
             raise UnsupportedError(
                 "Result.img needs Pillow: pip install pillow; or use plot(), which gives an array"

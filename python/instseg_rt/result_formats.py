@@ -166,7 +166,7 @@ def summary_rows(result: Result, normalize: bool, decimals: int) -> list[dict[st
 def supervision_detections(result: Result) -> Any:
     """See `Result.to_supervision`."""
     try:
-        from supervision import Detections  # noqa: PLC0415 (optional)
+        from supervision import Detections
     except ImportError:
         raise UnsupportedError("to_supervision needs the supervision package: pip install supervision") from None
     if len(result) == 0:

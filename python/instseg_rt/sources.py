@@ -210,7 +210,7 @@ def _is_pil_image(item: Any) -> bool:
 
 
 def _from_pil(image: Any) -> SourceImage:
-    from PIL import ImageOps  # noqa: PLC0415 (optional; the caller has it, see _is_pil_image)
+    from PIL import ImageOps
 
     name = f"PIL image of mode {image.mode}"
     image_file.check_pixel_count(image.height, image.width, name)

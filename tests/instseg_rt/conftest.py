@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from instseg_rt._core import PackedMask
 
+from instseg_rt._core import PackedMask
 from instseg_rt.result import Result, Timings
 from instseg_rt.sources import SourceImage
 

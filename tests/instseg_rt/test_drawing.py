@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instseg_rt._core import PackedMask
 
 from instseg_rt import text
+from instseg_rt._core import PackedMask
 from instseg_rt.drawing import class_color, draw_result
 from instseg_rt.result import Result
 from instseg_rt.sources import SourceImage

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instseg_rt._core import PackedMask
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from instseg_rt._core import PackedMask
 from instseg_rt.errors import InvalidArgumentError, IoError, UnsupportedError
 from instseg_rt.result import Result
 

@@ -190,7 +190,7 @@ def test_a_program_error_in_a_worker_comes_with_its_trace(synthetic: Path, tmp_p
     )
     sys.path.insert(0, str(tmp_path))
     try:
-        import custom_transform  # noqa: PLC0415
+        import custom_transform
 
         failing = [custom_transform.Failing()]
         with (

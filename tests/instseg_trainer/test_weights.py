@@ -12,9 +12,9 @@ import pytest
 
 paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
 
-from instseg_trainer.errors import WeightsError  # noqa: E402
-from instseg_trainer.models import build_model  # noqa: E402
-from instseg_trainer.weights import load_weights, read_pdparams, write_pdparams  # noqa: E402
+from instseg_trainer.errors import WeightsError
+from instseg_trainer.models import build_model
+from instseg_trainer.weights import load_weights, read_pdparams, write_pdparams
 
 
 class _RunsCode:

@@ -19,8 +19,14 @@ def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help="a YAML file, or the name of a shipped one (PP-YOLOE_seg-S)",
     )
     parser.add_argument(
-        "-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="values over the file's, such as Train.batch_size=4"
-    )  # fmt: skip
+        "-o",
+        "--override",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="values over the file's, such as Train.batch_size=4",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
 
 
@@ -54,7 +60,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "COCO mask and box AP of weights, or of a bundle in the C++ runtime, on a data set's val part."
     parser.epilog = (
         "examples:\n"
-        "  instseg evaluate -c PP-YOLOE_seg-S -o Global.dataset_dir=fruits Evaluate.weight_path=output/best_model/best_model.pdparams\n"
+        "  instseg evaluate -c PP-YOLOE_seg-S -o Global.dataset_dir=fruits Evaluate.weight_path=best_model.pdparams\n"
         "  instseg evaluate -c PP-YOLOE_seg-S -o Global.dataset_dir=fruits --bundle fruits.bundle"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter

@@ -114,7 +114,8 @@ class LoadReport:
         parts = [f"{len(self.loaded)} tensors loaded"]
         if self.skipped_classifier:
             parts.append(
-                f"{len(self.skipped_classifier)} of another class count start anew: {', '.join(self.skipped_classifier)}"
+                f"{len(self.skipped_classifier)} of another class count start anew: "
+                f"{', '.join(self.skipped_classifier)}"
             )
         for text, names in (("missing in the file", self.missing), ("not of this model", self.unexpected)):
             if names:
@@ -135,8 +136,10 @@ def load_weights(
 
     Args:
         source: what to call the file in messages.
-        strict: a name missing in the file is an error (fine-tuning from a backbone turns this off). Names that the model does not have are reported, never used.
-        any_classes: layers whose first dimension is the class count are left as they are when only that dimension differs.
+        strict: a name missing in the file is an error (fine-tuning from a backbone turns this off). Names that the
+        model does not have are reported, never used.
+        any_classes: layers whose first dimension is the class count are left as they are when only that dimension
+        differs.
 
     Raises `WeightsError` with names and shapes; the model is unchanged then.
     """

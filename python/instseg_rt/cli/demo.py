@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 def render(seed: int) -> np.ndarray:
     """The demo scene of this seed: (640, 640, 3) uint8 RGB."""
-    from instseg_rt.scenes import render_scene  # noqa: PLC0415 (only where a scene is wanted)
+    from instseg_rt.scenes import render_scene
 
     return render_scene(seed, SCENE_SIZE, SCENE_SIZE).image
 

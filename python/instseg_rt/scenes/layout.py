@@ -33,12 +33,12 @@ from instseg_rt.scenes.textures import (
     random_srgb,
 )
 
-MIN_OBJECTS, MAX_OBJECTS = 2, 9
+MIN_OBJECTS, MAX_OBJECTS = 2, 7
 MIN_VISIBLE_SHARE = 0.35
 """Every object shows at least this share of its silhouette; what is hidden or outside counts as lost."""
 MIN_INSIDE_SHARE = 0.6
 """At least this share of every silhouette lies inside the picture."""
-MIN_AREA_SHARE = 0.004
+MIN_AREA_SHARE = 0.008
 """Every object covers at least this share of the picture."""
 
 _ATTEMPTS_PER_OBJECT = 14
@@ -230,7 +230,7 @@ def _random_solid(rng: np.random.Generator, camera: Camera, planes: tuple[Plane,
     """An object on (or sometimes above) the ground under a random pixel; None where the draw does not fit."""
     class_id = int(rng.integers(len(CLASS_NAMES)))
     short_side = min(camera.height, camera.width)
-    size = short_side * math.exp(rng.uniform(math.log(0.075), math.log(0.26)))
+    size = short_side * math.exp(rng.uniform(math.log(0.11), math.log(0.3)))
     x, y = rng.uniform(0.0, camera.width), rng.uniform(0.0, camera.height)
     upright, floating = rng.random() < 0.45, rng.random() < 0.12
     lift = rng.uniform(0.1, 1.4)

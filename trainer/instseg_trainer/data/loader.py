@@ -58,8 +58,8 @@ class DataLoader:
                 raise DataError(f"DataLoader: {name} is {value}, expected at least {lowest}")
         if not 0 <= rank < ranks or (ranks > 1 and not drop_last):
             raise DataError(
-                f"DataLoader: rank {rank} of {ranks} with drop_last {drop_last}: expected rank < ranks, and drop_last with "
-                "several ranks"
+                f"DataLoader: rank {rank} of {ranks} with drop_last {drop_last}: expected rank < ranks, "
+                "and drop_last with several ranks"
             )
         if drop_last and len(dataset) < batch_size * ranks:
             raise DataError(

@@ -1,4 +1,6 @@
-"""Data-parallel training: one process per device, started by `python -m paddle.distributed.launch`, gradients averaged after each backward pass."""
+"""Data-parallel training: one process per device, started by `python -m paddle.distributed.launch`, gradients
+averaged after each backward pass.
+"""
 
 from __future__ import annotations
 

@@ -29,8 +29,9 @@ def evaluate_bundle(
         category_ids = np.asarray(predictor.info.category_ids)
         if tuple(predictor.info.category_ids) != tuple(dataset.category_ids):
             raise ConfigError(
-                f"{bundle}: its category ids {list(predictor.info.category_ids)[:5]}… are not those of {dataset.annotation_file} "
-                f"({list(dataset.category_ids)[:5]}…): export with --labels {dataset.annotation_file}"
+                f"{bundle}: its category ids {list(predictor.info.category_ids)[:5]}… are not those of "
+                f"{dataset.annotation_file} ({list(dataset.category_ids)[:5]}…): export with "
+                f"--labels {dataset.annotation_file}"
             )
         for index in range(len(dataset)):
             sample = dataset[index]

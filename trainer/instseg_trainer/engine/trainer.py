@@ -41,10 +41,12 @@ class TrainingResult:
 
 
 class Trainer:
-    """Trains what `config` says and leaves in its output folder: `best_model/best_model.pdparams` (averaged weights), `checkpoints/`,
+    """Trains what `config` says and leaves in its output folder: `best_model/best_model.pdparams` (averaged weights),
+    `checkpoints/`,
     `config.yaml`, `categories.json`, `train.log`, `metrics.jsonl` and `train_result.json`.
 
-    With `Train.resume_path` a training goes on from its newest checkpoint, on the same curve as if it had never stopped.
+    With `Train.resume_path` a training goes on from its newest checkpoint, on the same curve as if it had never
+    stopped.
     """
 
     def __init__(self, config: Config) -> None:
@@ -64,7 +66,8 @@ class Trainer:
         num_classes = len(self.train_set.categories)
         if train.num_classes is not None and train.num_classes != num_classes:
             raise ConfigError(
-                f"Train.num_classes: {train.num_classes}, but {self.train_set.annotation_file} has {num_classes} categories"
+                f"Train.num_classes: {train.num_classes}, but {self.train_set.annotation_file} has "
+                f"{num_classes} categories"
             )
         resize = Resize(target_size=(height, width), keep_ratio=False, interp=INTERPOLATION)
         self.loader = DataLoader(
@@ -92,7 +95,8 @@ class Trainer:
 
     def run(self) -> TrainingResult:
         """Trains to the end. KeyboardInterrupt leaves the last checkpoint behind and goes up."""
-        # The optimizer's state goes by names that Paddle counts up: they must come out the same when a training is resumed.
+        # The optimizer's state goes by names that Paddle counts up: they must come out the same when a training is
+        # resumed.
         with paddle.utils.unique_name.guard():
             return self._run()
 
@@ -120,8 +124,12 @@ class Trainer:
             final_loss = self._loop(log, ema)
         # Only the main process evaluates and writes.
         result = TrainingResult(
-            self.state.best_ap, self.state.best_epoch, final_loss, self.state.iteration, self.output / "best_model" / "best_model.pdparams"
-        )  # fmt: skip
+            self.state.best_ap,
+            self.state.best_epoch,
+            final_loss,
+            self.state.iteration,
+            self.output / "best_model" / "best_model.pdparams",
+        )
         if self.world.is_main:
             _write_text(self.output / "train_result.json", json.dumps(asdict(result), default=str, indent=2) + "\n")
         return result
@@ -150,9 +158,15 @@ class Trainer:
                     loss = losses["loss"]
                     end = time.perf_counter()
                     log.iteration(
-                        self.state.iteration, epoch, self.optimizer.get_lr(), losses, data_s=begin - ready, compute_s=end - begin,
-                        images=len(batch), shown=self.state.iteration % train.log_interval == 0,
-                    )  # fmt: skip
+                        self.state.iteration,
+                        epoch,
+                        self.optimizer.get_lr(),
+                        losses,
+                        data_s=begin - ready,
+                        compute_s=end - begin,
+                        images=len(batch),
+                        shown=self.state.iteration % train.log_interval == 0,
+                    )
                     progress.update(
                         bar,
                         completed=self.state.iteration,
@@ -219,8 +233,9 @@ class Trainer:
         ):
             if getattr(saved, name) != here:
                 raise CheckpointError(
-                    f"{self.output}: its training had another model, data set, batch size or recipe than this configuration "
-                    f"({name}: {getattr(saved, name)}, here {here}); resume with the configuration in {self.output / 'config.yaml'}"
+                    f"{self.output}: its training had another model, data set, batch size or recipe than this "
+                    f"configuration ({name}: {getattr(saved, name)}, here {here}); resume with the configuration in "
+                    f"{self.output / 'config.yaml'}"
                 )
         load_weights(self.model, checkpoint.model, source=f"{self.output}: checkpoint")
         ema.restore(checkpoint.ema, saved.ema_step)

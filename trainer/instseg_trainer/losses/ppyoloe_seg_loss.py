@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Targets:
-    """The objects of a batch, padded to n per image: boxes (B, n, 4) float32 xyxy in input pixels, class_ids (B, n, 1) int64,
-    masks (B, n, h, w) uint8 (at prototype resolution, or larger: then sampled at the nearest pixel), pad_mask (B, n, 1) float32, 1 for real objects."""
+    """The objects of a batch, padded to n per image: boxes (B, n, 4) float32 xyxy in input pixels, class_ids (B, n,
+    1) int64,
+    masks (B, n, h, w) uint8 (at prototype resolution, or larger: then sampled at the nearest pixel), pad_mask (B, n,
+    1) float32, 1 for real objects."""
 
     boxes: paddle.Tensor
     class_ids: paddle.Tensor

@@ -1,6 +1,7 @@
 """Head of PP-YOLOE_seg: class scores, box distances, mask coefficients per anchor point, and mask prototypes.
 
-Detection part: Xu et al., "PP-YOLOE", 2022 (ET-head, DFL). Masks: Bolya et al., "YOLACT", ICCV 2019 (prototypes times coefficients).
+Detection part: Xu et al., "PP-YOLOE", 2022 (ET-head, DFL). Masks: Bolya et al., "YOLACT", ICCV 2019 (prototypes times
+coefficients).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class ESEAttention(nn.Layer):
 
 
 class MaskPrototypes(nn.Layer):
-    """Finest feature map -> prototypes at twice its resolution: (B, C, H / 8, W / 8) -> (B, num_masks, H / 4, W / 4)."""
+    """Prototypes at twice the finest map's resolution: (B, C, H / 8, W / 8) -> (B, num_masks, H / 4, W / 4)."""
 
     def __init__(self, channels_in: int, channels: int, num_masks: int) -> None:
         super().__init__()
