@@ -135,7 +135,7 @@ def check_agreement(image: Path, ours: Result, theirs: PipelineResult) -> None:
     total = max(len(ours), len(theirs.scores))
     if agreed < _MIN_SHARE * total:
         raise BenchmarkError(
-            f"{image}: the peer finds {len(theirs.scores)} instances and the bundle {len(ours)}, of which {agreed} agree; "
+            f"{image}: the peer finds {len(theirs.scores)} instances and the bundle {len(ours)}; {agreed} agree, "
             "expected the same, so that both do the same work"
         )
 

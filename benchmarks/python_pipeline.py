@@ -79,7 +79,8 @@ class PythonPipeline:
         resized = cv2.resize(image, (spec.width, spec.height), interpolation=_INTERPOLATION[spec.interpolation])
         if spec.color == "rgb":
             resized = cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)
-        values = (resized.astype(np.float32) * spec.scale - np.float32(spec.mean)) / np.float32(spec.std)
+        mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
+        values = (resized.astype(np.float32) * np.float32(spec.scale) - mean) / std
         return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
 
     def _nms(self, boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
