@@ -56,7 +56,7 @@ std::vector<std::uint8_t> bytes(const std::string& hexadecimal) {
 bool is_png(Bytes data) { return data[0] == 0x89; }
 
 // False where the format was not found when this was built.
-bool built_with(Bytes data) {
+bool built_with([[maybe_unused]] Bytes data) {
 #ifndef INSTSEG_WITH_PNG
   if (is_png(data)) return false;
 #endif
