@@ -78,7 +78,9 @@ def build_graph() -> onnx.ModelProto:
         helper.make_node("Mul", ["stride_evidence", "gain"], ["prototypes"]),
         # The constant boxes, once per image of the batch.
         helper.make_node(
-            "Slice", ["cell_contrast_flat", "first_channel", "second_channel", "channel_axis"], ["one_channel"]
+            "Slice",
+            ["cell_contrast_flat", "first_channel", "second_channel", "channel_axis"],
+            ["one_channel"],
         ),
         helper.make_node("Reshape", ["one_channel", "column"], ["one_column"]),
         helper.make_node("Mul", ["one_column", "nothing"], ["zeros"]),
@@ -104,9 +106,7 @@ def write_tiny_bundle(folder: Path) -> Path:
     stage = folder / "stages" / "model.onnx"
     stage.parent.mkdir(parents=True, exist_ok=True)
     stage.write_bytes(build_graph().SerializeToString())
-    outputs = [
-        {"name": name, "dtype": "float32", "shape": ["batch", *shape]} for name, shape in OUTPUT_SHAPES.items()
-    ]
+    outputs = [{"name": name, "dtype": "float32", "shape": ["batch", *shape]} for name, shape in OUTPUT_SHAPES.items()]
     manifest = {
         "schema_version": 1,
         "model": "tiny",

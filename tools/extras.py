@@ -1,4 +1,5 @@
-"""Prints the requirements of a project's extras, one a line: pip can install extras only together with the project itself.
+"""Prints the requirements of a project's extras, one a line: pip can install extras only together with the project
+itself.
 
 Usage: extras.py PYPROJECT EXTRA…
 """

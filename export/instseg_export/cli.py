@@ -22,24 +22,53 @@ def _numbers(count: int) -> type:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Turn Paddle weights into a bundle: ONNX stages, a manifest, and the largest error between Paddle and ONNX."
+    parser.description = (
+        "Turn Paddle weights into a bundle: ONNX stages, a manifest, and the largest error between Paddle and ONNX."
+    )
     parser.epilog = (
         "examples:\n"
         "  instseg-export PP-YOLOE_seg-S --weights PP-YOLOE_seg-S_pretrained.pdparams --output ppyoloe_seg_s.bundle\n"
         "  instseg-export PP-YOLOE_seg-S --weights output --output fruits.bundle      a training's output folder\n"
-        "  instseg-export PP-YOLOE_seg-S --weights mine.pdparams --labels names.txt --image-size 480,640 --output mine.bundle"
+        "  instseg-export PP-YOLOE_seg-S --weights mine.pdparams --labels names.txt --output mine.bundle"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", help="model name (see `instseg models`)")
     parser.add_argument("--weights", type=Path, required=True, help=".pdparams file, or a training output folder")
-    parser.add_argument("--output", type=Path, required=True, help="the bundle's folder; an older bundle there is replaced")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="the bundle's folder; an older bundle there is replaced"
+    )
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--num-classes", type=int, metavar="N", help="check that the weights have N classes (default: what they have)")
-    group.add_argument("--labels", type=Path, metavar="FILE", help="one class name a line, or COCO JSON (default: the training's, COCO's for 80 classes)")
-    parser.add_argument("--image-size", type=_numbers(2), metavar="H,W", help="network input, multiples of 32 (default: the model's)")
-    parser.add_argument("--batch", type=_numbers(3), default=(1, 1, 8), metavar="MIN,OPT,MAX", help="batch sizes that engines are built for (default: 1,1,8)")
+    group.add_argument(
+        "--num-classes",
+        type=int,
+        metavar="N",
+        help="check that the weights have N classes (default: what they have)",
+    )
+    group.add_argument(
+        "--labels",
+        type=Path,
+        metavar="FILE",
+        help="one class name a line, or COCO JSON (default: the training's, COCO's for 80 classes)",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=_numbers(2),
+        metavar="H,W",
+        help="network input, multiples of 32 (default: the model's)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=_numbers(3),
+        default=(1, 1, 8),
+        metavar="MIN,OPT,MAX",
+        help="batch sizes that engines are built for (default: 1,1,8)",
+    )
     parser.add_argument("--opset", type=int, default=17, help="ONNX operator set (default: 17)")
-    parser.add_argument("--half-weights", action="store_true", help="store weights as float16: half the size, computed in float32 all the same")
+    parser.add_argument(
+        "--half-weights",
+        action="store_true",
+        help="store weights as float16: half the size, computed in float32 all the same",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,12 +77,26 @@ def run(args: argparse.Namespace) -> int:
     prepare_cpu()
     from .exporter import ExportOptions, export_bundle
 
-    names = ("model", "weights", "output", "num_classes", "labels", "image_size", "batch", "opset", "half_weights")
+    names = (
+        "model",
+        "weights",
+        "output",
+        "num_classes",
+        "labels",
+        "image_size",
+        "batch",
+        "opset",
+        "half_weights",
+    )
     report = export_bundle(
-        ExportOptions(**{name: getattr(args, name) for name in names}), lambda line: print(line, file=sys.stderr, flush=True)
+        ExportOptions(**{name: getattr(args, name) for name in names}),
+        lambda line: print(line, file=sys.stderr, flush=True),
     )
     worst = max(report.max_relative_error, key=report.max_relative_error.__getitem__)
-    print(f"{report.bundle}: {report.bytes / 1e6:.1f} MB, largest relative error {report.max_relative_error[worst]:.1e} ({worst})")
+    print(
+        f"{report.bundle}: {report.bytes / 1e6:.1f} MB, "
+        f"largest relative error {report.max_relative_error[worst]:.1e} ({worst})"
+    )
     return 0
 
 

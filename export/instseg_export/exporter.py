@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import onnx
 import yaml
+
 from instseg_rt.scenes import render_scene
 from instseg_trainer.config import load_config
 from instseg_trainer.models import build_model, model_names
@@ -93,7 +94,8 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
         load_weights(folded, arrays, source=str(weights))
         folded.eval()
         folded.fuse()
-        stage_entries, errors = [], {}
+        stage_entries: list[dict[str, Any]] = []
+        errors: dict[str, float] = {}
         for stage in build_stages(folded):
             say(f"stage {stage.name}: converting to ONNX, {width}x{height}, opset {options.opset}")
             graph = convert_stage(stage.layer, stage.input_name, (3, height, width), stage.output_names, options.opset)
@@ -158,7 +160,9 @@ def _check_options(options: ExportOptions) -> None:
     if not 1 <= smallest <= usual <= largest:
         raise ExportError(f"--batch: expected 1 <= MIN <= OPT <= MAX, found {smallest},{usual},{largest}")
     if options.image_size and any(side <= 0 or side % 32 for side in options.image_size):
-        raise ExportError(f"--image-size: expected multiples of 32, found {options.image_size[0]},{options.image_size[1]}")
+        raise ExportError(
+            f"--image-size: expected multiples of 32, found {options.image_size[0]},{options.image_size[1]}"
+        )
     if options.opset < 17:
         raise ExportError(f"--opset: expected 17 or later, found {options.opset}")
     output = options.output
@@ -226,7 +230,9 @@ def _add_metadata(graph: onnx.ModelProto, model: str, labels: Labels, height: in
     """What readers of a lone ONNX file look for: our own key, and the keys that Ultralytics' readers know."""
     names = dict(enumerate(labels.names))
     values = {
-        "instseg": json.dumps({"schema": SCHEMA_VERSION, "model": model, "input": [height, width], "labels": labels.names}),
+        "instseg": json.dumps(
+            {"schema": SCHEMA_VERSION, "model": model, "input": [height, width], "labels": labels.names}
+        ),
         "names": repr(names),
         "imgsz": repr([height, width]),
         "task": "segment",

@@ -20,7 +20,9 @@ class Labels:
 
 
 def read_labels(path: Path) -> Labels:
-    """A text file with one name a line (category ids count from 1), or COCO JSON: a data set's file or its list of categories."""
+    """A text file with one name a line (category ids count from 1), or COCO JSON: a data set's file or its list of
+    categories.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:

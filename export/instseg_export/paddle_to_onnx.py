@@ -79,7 +79,9 @@ def check_stage(model: onnx.ModelProto) -> None:
     domains = {entry.domain for entry in model.opset_import} - {"", "ai.onnx"}
     operators = {node.op_type for node in model.graph.node} & _REFUSED_OPERATORS
     if domains or operators:
-        raise ExportError(f"the stage uses {', '.join(sorted(domains | operators))}: standard operators without control flow only")
+        raise ExportError(
+            f"the stage uses {', '.join(sorted(domains | operators))}: standard operators without control flow only"
+        )
     for node in model.graph.node:
         for attribute in node.attribute:
             # The converter has been seen to read a float64 epsilon as float32: garbage, and no warning.
@@ -88,7 +90,9 @@ def check_stage(model: onnx.ModelProto) -> None:
     for value in (*model.graph.input, *model.graph.output):
         dims = value.type.tensor_type.shape.dim
         if dims[0].dim_param != BATCH or any(not d.dim_value for d in dims[1:]):
-            raise ExportError(f"{value.name}: expected a dynamic batch and fixed other sizes, found {tensor_shape(value)}")
+            raise ExportError(
+                f"{value.name}: expected a dynamic batch and fixed other sizes, found {tensor_shape(value)}"
+            )
 
 
 def tensor_shape(value: onnx.ValueInfoProto) -> list[int | str]:
@@ -96,15 +100,21 @@ def tensor_shape(value: onnx.ValueInfoProto) -> list[int | str]:
 
 
 def halve_weights(model: onnx.ModelProto) -> None:
-    """Stores large float32 weights as float16 with a Cast behind each: half the file, the same float32 graph at run time.
+    """Stores large float32 weights as float16 with a Cast behind each: half the file, the same float32 graph at run
+    time.
 
-    Weights beyond float16's range stay as they are. The rounding (2^-11 relative) is part of what the verification measures.
+    Weights beyond float16's range stay as they are. The rounding (2^-11 relative) is part of what the verification
+    measures.
     """
     graph = model.graph
     casts = []
     for initializer in graph.initializer:
         array = numpy_helper.to_array(initializer)
-        if array.dtype != np.float32 or array.size < _SMALLEST_HALVED_WEIGHT or np.abs(array).max() > np.finfo(np.float16).max:
+        if (
+            array.dtype != np.float32
+            or array.size < _SMALLEST_HALVED_WEIGHT
+            or np.abs(array).max() > np.finfo(np.float16).max
+        ):
             continue
         name = initializer.name
         initializer.CopyFrom(numpy_helper.from_array(array.astype(np.float16), f"{name}_fp16"))

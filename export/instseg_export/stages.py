@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import paddle
-from instseg_trainer.models.ppyoloe_seg import PPYOLOESeg
 from paddle import nn
+
+from instseg_trainer.models.ppyoloe_seg import PPYOLOESeg
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,24 @@ Progress = Callable[[str], None]
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
     """Relative error in the maximum norm: largest |actual - expected| over largest |expected|.
 
-    Not over the mean: almost all class scores are zeros, and ONNX Runtime's sigmoid is exact to 1e-6 of 1, not of its own value.
+    Not over the mean: almost all class scores are zeros, and ONNX Runtime's sigmoid is exact to 1e-6 of 1, not of its
+    own value.
     """
     largest = float(np.abs(expected).max())
     return float(np.abs(actual.astype(np.float64) - expected).max()) / max(largest, 1e-12)
 
 
 def verify_stage(
-    onnx_file: Path, layer: nn.Layer, input_name: str, output_names: Sequence[str], images: np.ndarray, batches: Sequence[int]
+    onnx_file: Path,
+    layer: nn.Layer,
+    input_name: str,
+    output_names: Sequence[str],
+    images: np.ndarray,
+    batches: Sequence[int],
 ) -> dict[str, float]:
-    """Runs both on `images` (N, 3, H, W) in each batch size (images repeat) and returns the largest relative error per output."""
+    """Runs both on `images` (N, 3, H, W) in each batch size (images repeat) and returns the largest relative error
+    per output.
+    """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])

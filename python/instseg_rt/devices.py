@@ -17,9 +17,7 @@ def parse_device(device: str) -> str:
     """
     match = _DEVICE.fullmatch(device.strip().lower()) if isinstance(device, str) else None
     if match is None or (match[1] == "cpu" and match[2] not in (None, "0")):
-        raise InvalidArgumentError(
-            f"device: expected cpu, gpu, gpu:<index> or cuda:<index>, found {device!r}"
-        )
+        raise InvalidArgumentError(f"device: expected cpu, gpu, gpu:<index> or cuda:<index>, found {device!r}")
     if match[1] != "cpu":
         raise UnsupportedError(
             f"device {device!r}: no GPU backend is part of this build of instseg-rt: use device='cpu'"

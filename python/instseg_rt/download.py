@@ -19,9 +19,7 @@ def is_url(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
-def download(
-    url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, max_bytes: int = MAX_DOWNLOAD_BYTES
-) -> bytes:
+def download(url: str, *, timeout_seconds: float = TIMEOUT_SECONDS, max_bytes: int = MAX_DOWNLOAD_BYTES) -> bytes:
     """The body of a GET request.
 
     `timeout_seconds` bounds each wait for the network and the whole transfer, `max_bytes` the body.
@@ -38,13 +36,9 @@ def download(
             while chunk := response.read1(_CHUNK_BYTES):
                 body += chunk
                 if len(body) > max_bytes:
-                    raise IoError(
-                        f"{url}: more than the limit of {max_bytes} bytes: download it and give the file"
-                    )
+                    raise IoError(f"{url}: more than the limit of {max_bytes} bytes: download it and give the file")
                 if time.monotonic() > deadline:
-                    raise IoError(
-                        f"{url}: not complete after {timeout_seconds:g} s: download it and give the file"
-                    )
+                    raise IoError(f"{url}: not complete after {timeout_seconds:g} s: download it and give the file")
             if response.length:
                 raise IoError(f"{url}: the connection ended {response.length} bytes before the end")
     except urllib.error.HTTPError as error:

@@ -92,15 +92,11 @@ def _box(canvas: np.ndarray, box: np.ndarray, color: Color, thickness: int) -> N
         return
     x1, y1, x2, y2 = np.clip(box, -1, [width, height, width, height])
     # Pixel i is centred at i + 0.5 in boxes, at i for OpenCV.
-    corners = [
-        tuple(round((value - 0.5) * (1 << _SHIFT)) for value in corner) for corner in ((x1, y1), (x2, y2))
-    ]
+    corners = [tuple(round((value - 0.5) * (1 << _SHIFT)) for value in corner) for corner in ((x1, y1), (x2, y2))]
     cv2.rectangle(canvas, corners[0], corners[1], color, thickness, cv2.LINE_AA, _SHIFT)
 
 
-def _place(
-    box: np.ndarray, label: TextImage, size: tuple[int, int], taken: list[Rectangle]
-) -> tuple[int, int]:
+def _place(box: np.ndarray, label: TextImage, size: tuple[int, int], taken: list[Rectangle]) -> tuple[int, int]:
     """Top-left corner of a label at the first free place around its box; else the least covered.
 
     size: (height, width) of the image, which the label fits in. taken: the labels so far; this one is added.
@@ -122,8 +118,7 @@ def _place(
     inside = [(min(max(x, 0), width - label_width), min(max(y, 0), height - label_height)) for x, y in places]
     moved = [abs(x - a) + abs(y - b) for (x, y), (a, b) in zip(places, inside, strict=True)]
     candidates = [
-        (x, y, x + label_width, y + label_height)
-        for x, y in (inside[k] for k in np.argsort(moved, kind="stable"))
+        (x, y, x + label_width, y + label_height) for x, y in (inside[k] for k in np.argsort(moved, kind="stable"))
     ]
     chosen = min(candidates, key=lambda candidate: sum(_overlap(candidate, other) for other in taken))
     taken.append(chosen)
@@ -135,9 +130,7 @@ def _paint(canvas: np.ndarray, label: TextImage, x: int, y: int, color: Color) -
     left, top = x + label.padding, y + label.padding
     inner = canvas[top : top + label.height, left : left + label.width]
     blue, green, red = color
-    ink = (
-        0 if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else 255
-    )  # luma decides: dark on light or reverse
+    ink = 0 if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else 255  # luma decides: dark on light or reverse
     coverage = label.coverage[:, :, None].astype(np.float32) / 255
     inner[:] = (inner * (1 - coverage) + ink * coverage + 0.5).astype(np.uint8)
 

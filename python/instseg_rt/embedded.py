@@ -45,6 +45,4 @@ def resolve_bundle(bundle: str | os.PathLike[str], folder: Path = _FOLDER) -> Pa
     known = ", ".join(embedded) or "none"
     if path.exists():
         raise IoError(f"{bundle}: expected a bundle, a directory with a {MANIFEST_NAME}; found a file")
-    raise IoError(
-        f"{bundle}: no such bundle directory, and no embedded bundle of that name (embedded: {known})"
-    )
+    raise IoError(f"{bundle}: no such bundle directory, and no embedded bundle of that name (embedded: {known})")

@@ -65,9 +65,7 @@ def decode_pages(data: Encoded, name: str) -> Iterator[np.ndarray]:
         except cv2.error as error:
             raise IoError(f"{name}: page {page} cannot be decoded: {_first_line(error)}") from error
         if image is None:
-            raise IoError(
-                f"{name}: page {page} of the TIFF cannot be decoded: damaged or of an unsupported kind"
-            )
+            raise IoError(f"{name}: page {page} of the TIFF cannot be decoded: damaged or of an unsupported kind")
         yield _checked_size(image, name)
 
 
@@ -124,9 +122,7 @@ def _check_jpeg(view: memoryview, name: str) -> None:
             if view[end.start() + 1] == 0xD9:
                 return
             position = end.start()
-    raise IoError(
-        f"{name}: the JPEG is truncated: no end-of-image marker in its {len(view)} bytes; get the file again"
-    )
+    raise IoError(f"{name}: the JPEG is truncated: no end-of-image marker in its {len(view)} bytes; get the file again")
 
 
 def _check_png(view: memoryview, name: str) -> None:
@@ -152,16 +148,12 @@ def _tiff_page_offsets(data: Encoded, name: str) -> list[int]:
         (offset,) = struct.unpack_from(order + "I", view, 4)
         while offset:
             if offset in seen or len(seen) >= MAX_TIFF_PAGES:
-                raise IoError(
-                    f"{name}: the TIFF is damaged: its page list has a loop or over {MAX_TIFF_PAGES} pages"
-                )
+                raise IoError(f"{name}: the TIFF is damaged: its page list has a loop or over {MAX_TIFF_PAGES} pages")
             seen[offset] = None
             (entries,) = struct.unpack_from(order + "H", view, offset)
             (offset,) = struct.unpack_from(order + "I", view, offset + 2 + 12 * entries)
     except struct.error:
-        raise IoError(
-            f"{name}: the TIFF is truncated: page {len(seen)} lies outside its {len(view)} bytes"
-        ) from None
+        raise IoError(f"{name}: the TIFF is truncated: page {len(seen)} lies outside its {len(view)} bytes") from None
     if not seen:
         raise IoError(f"{name}: the TIFF has no page")
     return list(seen)

@@ -74,9 +74,7 @@ class Predictor:
         source = next(images, None)
         if source is None or next(images, None) is not None:
             count = "no image" if source is None else "more than one image"
-            raise InvalidArgumentError(
-                f"expected exactly one image, the input gives {count}: use predict(inputs)"
-            )
+            raise InvalidArgumentError(f"expected exactly one image, the input gives {count}: use predict(inputs)")
         return self._run([source], threshold)[0]
 
     def predict(
@@ -93,9 +91,7 @@ class Predictor:
         """
         _check_threshold(threshold)
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InvalidArgumentError(
-                f"batch_size: expected a whole number of at least 1, found {batch_size!r}"
-            )
+            raise InvalidArgumentError(f"batch_size: expected a whole number of at least 1, found {batch_size!r}")
         return self._stream(inputs, batch_size, threshold, color)
 
     def warm_up(self, batch_size: int = 1) -> None:
@@ -150,18 +146,14 @@ class Predictor:
             raise InvalidArgumentError("this Predictor is closed: make a new one")
         return self._predictor
 
-    def _stream(
-        self, inputs: Any, batch_size: int, threshold: float | None, color: Color
-    ) -> Iterator[Result]:
+    def _stream(self, inputs: Any, batch_size: int, threshold: float | None, color: Color) -> Iterator[Result]:
         batch: list[SourceImage] = []
         images = _ReadAhead(read_sources(inputs, color), limit=2 * batch_size)
         try:
             for item in images:
                 # One core call takes one channel order.
                 if batch and (
-                    isinstance(item, BaseException)
-                    or len(batch) == batch_size
-                    or item.color != batch[0].color
+                    isinstance(item, BaseException) or len(batch) == batch_size or item.color != batch[0].color
                 ):
                     yield from self._run(batch, threshold)
                     batch = []
@@ -202,9 +194,7 @@ class _ReadAhead:
         self._free = threading.Semaphore(limit)
         self._stopped = False
         # Daemon: an input that blocks for ever (a camera, an iterator) must not keep the process alive.
-        self._thread = threading.Thread(
-            target=self._read, args=(images,), name="instseg-read-ahead", daemon=True
-        )
+        self._thread = threading.Thread(target=self._read, args=(images,), name="instseg-read-ahead", daemon=True)
         self._thread.start()
         atexit.register(self.stop)
 

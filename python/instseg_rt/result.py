@@ -42,8 +42,7 @@ class Timings:
 class Result:
     """N instances of one image, in the order of the model (by class id, then falling score).
 
-    boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the original image (half-open, pixel centres at +0.5), as
-    the
+    boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the image (half-open, pixel centres at +0.5), as the
         model gave them: they may reach over the border of the image.
     scores: (N,) float32 in 0..1. class_ids: (N,) int32. labels: N names.
     masks: (N, H, W) bool, made on the first access; packed_masks holds the same bits in far less memory.
@@ -219,7 +218,7 @@ class Result:
     def img(self) -> dict[builtins.str, Any]:
         """`{"res": PIL.Image}` of the drawing (RGB); `UnsupportedError` where Pillow is not installed."""
         try:
-            from PIL import Image  # noqa: PLC0415 (optional)
+            from PIL import Image
         except ImportError:
             raise UnsupportedError(
                 "Result.img needs Pillow: pip install pillow; or use plot(), which gives an array"
@@ -233,9 +232,7 @@ class Result:
     def plot(self) -> np.ndarray:
         """The image with its instances drawn in, (H, W, 3) uint8 BGR. Needs an image."""
         if self.source is None:
-            raise InvalidArgumentError(
-                "this Result was made without an image, so there is nothing to draw on"
-            )
+            raise InvalidArgumentError("this Result was made without an image, so there is nothing to draw on")
         return draw_result(self.source.bgr(), self)
 
     @cached_property
@@ -278,9 +275,7 @@ class Result:
         """Per instance its outlines, exact: points (K, 2) float32, x y of pixel corners, and "is a hole"."""
         return [mask.polygons() for mask in self.packed_masks]
 
-    def to_coco(
-        self, image_id: int, category_ids: Sequence[int] | None = None
-    ) -> list[dict[builtins.str, Any]]:
+    def to_coco(self, image_id: int, category_ids: Sequence[int] | None = None) -> list[dict[builtins.str, Any]]:
         """COCO result entries: `image_id`, `category_id`, `bbox` (x, y, w, h), `score`, `segmentation` (RLE).
 
         category_ids: data-set category id per class id; default: those of the bundle. `bbox` is the model's

@@ -56,9 +56,7 @@ def save_image(result: Result, path: Path) -> Path:
     return path
 
 
-def save_json(
-    result: Result, path: Path, indent: int | None, ensure_ascii: bool, mask_format: MaskFormat
-) -> Path:
+def save_json(result: Result, path: Path, indent: int | None, ensure_ascii: bool, mask_format: MaskFormat) -> Path:
     """See `Result.save_to_json`."""
     if mimetypes.guess_type(path.name)[0] != "application/json":
         path = path / f"{result.output_stem}_res.json"

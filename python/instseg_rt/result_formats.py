@@ -76,9 +76,7 @@ def paddlex_json(result: Result, *, with_masks: bool = True) -> dict[str, Any]:
 
 def text(result: Result, json_format: bool, indent: int, ensure_ascii: bool) -> str:
     """What `Result.print` prints."""
-    return (
-        json.dumps(result.str, indent=indent, ensure_ascii=ensure_ascii) if json_format else str(result.str)
-    )
+    return json.dumps(result.str, indent=indent, ensure_ascii=ensure_ascii) if json_format else str(result.str)
 
 
 def json_text(result: Result, indent: int | None, ensure_ascii: bool, mask_format: MaskFormat) -> str:
@@ -168,11 +166,9 @@ def summary_rows(result: Result, normalize: bool, decimals: int) -> list[dict[st
 def supervision_detections(result: Result) -> Any:
     """See `Result.to_supervision`."""
     try:
-        from supervision import Detections  # noqa: PLC0415 (optional)
+        from supervision import Detections
     except ImportError:
-        raise UnsupportedError(
-            "to_supervision needs the supervision package: pip install supervision"
-        ) from None
+        raise UnsupportedError("to_supervision needs the supervision package: pip install supervision") from None
     if len(result) == 0:
         return Detections.empty()
     return Detections(

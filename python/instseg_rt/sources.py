@@ -106,9 +106,7 @@ def _read(item: Any, color: Color, depth: int, reused: bool) -> Generator[Source
     elif isinstance(item, bytes | bytearray | memoryview):
         yield from _read_encoded(item, f"encoded image of {len(item)} bytes", None)
     elif isinstance(item, int | np.integer) and not isinstance(item, bool):
-        yield from (
-            SourceImage(frame, "bgr", None, i) for i, frame in enumerate(video.camera_frames(int(item)))
-        )
+        yield from (SourceImage(frame, "bgr", None, i) for i, frame in enumerate(video.camera_frames(int(item))))
     elif _is_pil_image(item):
         yield _from_pil(item)
     elif isinstance(item, list | tuple | Iterator):
@@ -160,9 +158,7 @@ def _images_below(folder: Path) -> list[Path]:
         if Path(name).suffix.lower() in IMAGE_SUFFIXES
     ]
     if not found:
-        raise IoError(
-            f"{folder}: no image in this directory or below (looked for {', '.join(sorted(IMAGE_SUFFIXES))})"
-        )
+        raise IoError(f"{folder}: no image in this directory or below (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
     return sorted(found)
 
 
@@ -214,7 +210,7 @@ def _is_pil_image(item: Any) -> bool:
 
 
 def _from_pil(image: Any) -> SourceImage:
-    from PIL import ImageOps  # noqa: PLC0415 (optional; the caller has it, see _is_pil_image)
+    from PIL import ImageOps
 
     name = f"PIL image of mode {image.mode}"
     image_file.check_pixel_count(image.height, image.width, name)

@@ -96,7 +96,7 @@ def _render_with_opencv(text: str, height: int) -> np.ndarray:
 
 
 def _render_with_pillow(text: str, font_path: Path, height: int) -> np.ndarray:
-    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 (optional; _system_font found it)
+    from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.truetype(str(font_path), max(1, round(height * 0.85)))
     left, top, right, bottom = font.getbbox(text)
@@ -109,7 +109,7 @@ def _render_with_pillow(text: str, font_path: Path, height: int) -> np.ndarray:
 def _system_font(characters: str) -> Path | None:
     """The first system font that has a glyph for every character; None without Pillow or such a font."""
     try:
-        from PIL import ImageFont  # noqa: PLC0415 (optional)
+        from PIL import ImageFont
     except ImportError:
         return None
     for path in _system_fonts():

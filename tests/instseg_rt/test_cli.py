@@ -89,9 +89,7 @@ def test_predict_prints_a_line_per_image(run: Run, tiny_bundle: Path, photos: Pa
     assert "ms" in lines[0]
 
 
-def test_predict_writes_files_for_images_of_one_name(
-    run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_predict_writes_files_for_images_of_one_name(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
     code, _, _ = run("predict", tiny_bundle, photos, "--save-path", tmp_path / "out", "--batch-size", 2)
     assert code == 0
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
@@ -116,13 +114,9 @@ def test_predict_writes_coco(run: Run, tiny_bundle: Path, photos: Path, tmp_path
     assert set(json.loads((out / "a_res.json").read_text())["masks"][0]) == {"size", "counts"}
 
 
-def test_predict_takes_image_ids_from_annotations(
-    run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path
-) -> None:
+def test_predict_takes_image_ids_from_annotations(run: Run, tiny_bundle: Path, photos: Path, tmp_path: Path) -> None:
     annotations = tmp_path / "ann.json"
-    annotations.write_text(
-        json.dumps({"images": [{"file_name": "a.png", "id": 7}, {"file_name": "b.png", "id": 9}]})
-    )
+    annotations.write_text(json.dumps({"images": [{"file_name": "a.png", "id": 7}, {"file_name": "b.png", "id": 9}]}))
     options = ("--save-path", tmp_path / "out", "--format", "coco", "--image-ids", annotations)
     assert run("predict", tiny_bundle, photos / "b.png", *options)[0] == 0
     entries = json.loads((tmp_path / "out" / "coco_results.json").read_text())
@@ -234,9 +228,7 @@ def test_demo_on_an_image(run: Run, tiny_bundle: Path, photos: Path, tmp_path: P
 
 
 def test_demo_on_a_rendered_scene(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
-    code, out, _ = run(
-        "demo", "--bundle", tiny_bundle, "--output", tmp_path, "--seed", 3, "--threshold", 0.02
-    )
+    code, out, _ = run("demo", "--bundle", tiny_bundle, "--output", tmp_path, "--seed", 3, "--threshold", 0.02)
     assert code == 0
     assert "rendered scene 3" in out
     saved = json.loads((tmp_path / "scene_3_res.json").read_text())
@@ -302,9 +294,7 @@ def test_interrupt(tiny_bundle: Path, tmp_path: Path, photos: Path) -> None:
     """Ctrl-C while a server that never answers is waited for: 130, no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"
-        process = start(
-            "predict", tiny_bundle, photos / "a.png", url, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-        )
+        process = start("predict", tiny_bundle, photos / "a.png", url, env={**os.environ, "PYTHONUNBUFFERED": "1"})
         assert process.stdout is not None
         assert process.stdout.readline().startswith(str(photos / "a.png"))
         process.send_signal(signal.SIGINT)
@@ -314,9 +304,7 @@ def test_interrupt(tiny_bundle: Path, tmp_path: Path, photos: Path) -> None:
 
 
 def test_reader_of_stdout_that_goes_away(tiny_bundle: Path, photos: Path) -> None:
-    process = start(
-        "predict", tiny_bundle, *[photos / "a.png"] * 2000, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-    )
+    process = start("predict", tiny_bundle, *[photos / "a.png"] * 2000, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     assert process.stdout is not None
     process.stdout.readline()
     process.stdout.close()
@@ -344,9 +332,7 @@ def test_noisy_libraries_stay_silent(tiny_bundle: Path, tmp_path: Path, photos: 
 
 def test_import_is_light() -> None:
     """`import instseg_rt` loads no OpenCV, no rich, no trainer."""
-    code = (
-        "import sys, instseg_rt; print([n for n in ('cv2', 'rich', 'numpy', 'paddle') if n in sys.modules])"
-    )
+    code = "import sys, instseg_rt; print([n for n in ('cv2', 'rich', 'numpy', 'paddle') if n in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "[]"
 

@@ -90,9 +90,7 @@ def test_threshold(tiny_bundle: Path, predictor: Predictor, colored_image: np.nd
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
-def test_batches_equal_single_images(
-    predictor: Predictor, colored_image: np.ndarray, batch_size: int
-) -> None:
+def test_batches_equal_single_images(predictor: Predictor, colored_image: np.ndarray, batch_size: int) -> None:
     """Also with images of different sizes and colour orders in one stream."""
     images = [np.roll(colored_image, 16 * shift, axis=1)[: 128 - 8 * shift] for shift in range(5)]
     mixed: list[object] = [*images, Image.fromarray(images[0]), images[1]]
@@ -278,9 +276,7 @@ def test_bundles_that_are_none(tmp_path: Path) -> None:
         Predictor(tmp_path / "nothing")
     file = tmp_path / "model.onnx"
     file.touch()
-    with pytest.raises(
-        rt.IoError, match=r"expected a bundle, a directory with a manifest\.yaml; found a file"
-    ):
+    with pytest.raises(rt.IoError, match=r"expected a bundle, a directory with a manifest\.yaml; found a file"):
         Predictor(file)
     with pytest.raises(rt.Error, match=r"manifest\.yaml"):
         Predictor(tmp_path)

@@ -81,9 +81,7 @@ def test_parts_that_do_not_fit() -> None:
 def test_paddlex_dictionary(make_result: MakeResult) -> None:
     result = make_result([(10.5, 5, 50.25, 35)], class_ids=[1], scores=[0.75])
     assert list(result.keys()) == ["input_path", "page_index", "input_img", "boxes", "masks"]
-    assert result["boxes"] == [
-        {"cls_id": 1, "label": "bicycle", "score": 0.75, "coordinate": [10.5, 5.0, 50.25, 35.0]}
-    ]
+    assert result["boxes"] == [{"cls_id": 1, "label": "bicycle", "score": 0.75, "coordinate": [10.5, 5.0, 50.25, 35.0]}]
     assert "boxes" in result
     assert "scores" not in result
     assert result.get("page_index", 7) is None
@@ -134,9 +132,7 @@ def test_json_property(make_result: MakeResult) -> None:
 def test_saved_json_is_the_inner_dictionary(
     make_result: MakeResult, tmp_path: Path, indent: int | None, ensure_ascii: bool
 ) -> None:
-    result = make_result(
-        names=["人", 'a "quoted": "..."', '"masks": "..."'], input_path='x"masks": "..."/y.png'
-    )
+    result = make_result(names=["人", 'a "quoted": "..."', '"masks": "..."'], input_path='x"masks": "..."/y.png')
     path = result.save_to_json(tmp_path / "out.json", indent, ensure_ascii)
     text = path.read_text(encoding="utf-8")
     assert json.loads(text) == result.json["res"]
@@ -163,9 +159,7 @@ def test_print(make_result: MakeResult, capsys: pytest.CaptureFixture[str]) -> N
     result = make_result()
     result.print()
     line = capsys.readouterr().out
-    assert line.startswith(
-        "{'res': {'input_path': 'photos/a.jpg', 'page_index': None, 'boxes': [{'cls_id': 0,"
-    )
+    assert line.startswith("{'res': {'input_path': 'photos/a.jpg', 'page_index': None, 'boxes': [{'cls_id': 0,")
     assert "'masks': '...'" in line
     assert "float32" not in line
     result.print(json_format=True, indent=2)
@@ -315,9 +309,7 @@ def test_boxes_and_masks_stay_paired(boxes: list[tuple[float, ...]], seed: int) 
     masks = [PackedMask.from_dense(mask) for mask in dense]
     ids = np.arange(len(boxes))
     names = [f"instance {index}" for index in ids] or ["none"]
-    result = Result(
-        np.array(boxes), np.full(len(boxes), 0.5), ids, masks, names=names, orig_shape=(HEIGHT, WIDTH)
-    )
+    result = Result(np.array(boxes), np.full(len(boxes), 0.5), ids, masks, names=names, orig_shape=(HEIGHT, WIDTH))
     assert len(result["boxes"]) == len(result["masks"])
     for entry, crop in zip(result["boxes"], result["masks"], strict=True):
         x1, y1, x2, y2 = (round(value) for value in entry["coordinate"])

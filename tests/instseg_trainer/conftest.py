@@ -20,9 +20,7 @@ def colour_of(index: int) -> tuple[int, int, int]:
     return (250, 60 + 40 * (index % 5), 60 + 40 * (index // 5))
 
 
-def make_star(
-    centre: tuple[float, float], radius: float, points: int, rng: np.random.Generator
-) -> np.ndarray:
+def make_star(centre: tuple[float, float], radius: float, points: int, rng: np.random.Generator) -> np.ndarray:
     """A concave polygon (2 * points, 2) around a centre."""
     angles = np.linspace(0, 2 * np.pi, 2 * points, endpoint=False) + rng.uniform(0, 1)
     radii = np.where(np.arange(2 * points) % 2, 0.5, 1.0) * radius

@@ -45,9 +45,7 @@ def test_reads_coco_as_pycocotools_does(shared: Path) -> None:
     summary = dataset.summary()
     assert (summary.images, summary.instances, summary.crowds_left_out) == (49, 465, 5)
     assert list(dataset.category_ids) == sorted(reference.getCatIds())
-    assert [record.image_id for record in dataset.records] == sorted(
-        record.image_id for record in dataset.records
-    )
+    assert [record.image_id for record in dataset.records] == sorted(record.image_id for record in dataset.records)
     for sample in (dataset[index] for index in range(len(dataset))):
         annotations = reference.loadAnns(reference.getAnnIds(imgIds=[sample.image_id], iscrowd=False))
         assert [dataset.category_ids[index] for index in sample.class_ids] == [
@@ -82,9 +80,7 @@ def test_class_ids_follow_rising_category_ids_or_the_given_categories(synthetic:
         CocoDataset(synthetic, categories=given[1:])
 
 
-def test_masks_lie_on_their_pixels(
-    synthetic: Path, instance_colour: Callable[[int], tuple[int, int, int]]
-) -> None:
+def test_masks_lie_on_their_pixels(synthetic: Path, instance_colour: Callable[[int], tuple[int, int, int]]) -> None:
     for sample in (CocoDataset(synthetic)[index] for index in range(6)):
         for index, segment in enumerate(sample.segments):
             painted = (sample.image == instance_colour(index)).all(axis=2)

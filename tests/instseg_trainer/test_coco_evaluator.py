@@ -113,9 +113,7 @@ def test_equals_pycocotools_on_coco_with_crowds(shared: Path, seed: int, tmp_pat
     masks = pycocotools_scores(annotation_file, as_entries(detections, "segm"), "segm")
     assert 0.1 < metrics.mask.ap < 0.9
     assert_equal_scores(metrics.mask, masks)
-    assert_equal_scores(
-        metrics.box, pycocotools_scores(annotation_file, as_entries(detections, "bbox"), "bbox")
-    )
+    assert_equal_scores(metrics.box, pycocotools_scores(annotation_file, as_entries(detections, "bbox"), "bbox"))
     present = list(metrics.mask_ap_per_category.values())
     assert np.mean(present) == pytest.approx(metrics.mask.ap, abs=1e-6)
 
@@ -130,12 +128,8 @@ def test_equals_pycocotools_on_a_synthetic_set(synthetic: Path) -> None:
     annotation_file = synthetic / "annotations" / "instance_train.json"
     detections = random_detections(annotation_file, 5)
     metrics = evaluator_with(annotation_file, detections).evaluate()
-    assert_equal_scores(
-        metrics.mask, pycocotools_scores(annotation_file, as_entries(detections, "segm"), "segm")
-    )
-    assert_equal_scores(
-        metrics.box, pycocotools_scores(annotation_file, as_entries(detections, "bbox"), "bbox")
-    )
+    assert_equal_scores(metrics.mask, pycocotools_scores(annotation_file, as_entries(detections, "segm"), "segm"))
+    assert_equal_scores(metrics.box, pycocotools_scores(annotation_file, as_entries(detections, "bbox"), "bbox"))
     assert metrics.mask.ap_large == -1
     assert set(metrics.mask_ap_per_category) == {3, 7}
     assert metrics.as_dict()["mask"]["ap50"] == metrics.mask.ap50
@@ -237,9 +231,7 @@ def test_wrong_detections_are_refused(synthetic: Path, change: dict[str, Any], r
         ),
     ],
 )
-def test_wrong_detection_files_are_refused(
-    synthetic: Path, tmp_path: Path, content: Any, reason: str
-) -> None:
+def test_wrong_detection_files_are_refused(synthetic: Path, tmp_path: Path, content: Any, reason: str) -> None:
     path = tmp_path / "detections.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     with pytest.raises(DataError, match=reason) as caught:

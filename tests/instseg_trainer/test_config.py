@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from instseg_trainer.config import configs_folder, find_config, load_config, to_yaml
 from instseg_trainer.errors import ConfigError
 
 
-@pytest.mark.parametrize("path", sorted((configs_folder() / "instance_segmentation").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((configs_folder() / "instance_segmentation").glob("*.yaml")), ids=lambda p: p.stem
+)
 def test_shipped_configurations(path: Path) -> None:
     config = load_config(path.stem)
     assert config.Global.model == path.stem
@@ -22,7 +25,15 @@ def test_found_by_the_last_part_of_a_path() -> None:
 
 
 def test_overrides_and_types() -> None:
-    config = load_config("PP-YOLOE_seg-S", ["Train.batch_size=4", "Train.learning_rate=1e-3", "Global.dataset_dir=some/where", "Recipe.image_size=[320, 416]"])
+    config = load_config(
+        "PP-YOLOE_seg-S",
+        [
+            "Train.batch_size=4",
+            "Train.learning_rate=1e-3",
+            "Global.dataset_dir=some/where",
+            "Recipe.image_size=[320, 416]",
+        ],
+    )
     assert (config.Train.batch_size, config.Train.learning_rate) == (4, 0.001)
     assert config.Global.dataset_dir == "some/where"
     assert config.Recipe.image_size == [320, 416]
@@ -62,6 +73,10 @@ def test_wrong_files(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- 1\n")
     (tmp_path / "broken.yaml").write_text("a: [1\n")
     (tmp_path / "key.yaml").write_text(yaml.safe_dump({"Train": {"epoch_iters": 3}}))
-    for name, message in (("list", "expected keys and values"), ("broken", "not valid YAML"), ("key", "did you mean Train.epochs_iters")):
+    for name, message in (
+        ("list", "expected keys and values"),
+        ("broken", "not valid YAML"),
+        ("key", "did you mean Train.epochs_iters"),
+    ):
         with pytest.raises(ConfigError, match=message):
             load_config(str(tmp_path / f"{name}.yaml"))

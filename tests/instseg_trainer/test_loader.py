@@ -121,9 +121,7 @@ def test_normalization(synthetic: Path) -> None:
     unchanged = build_transforms([{"Resize": {"target_size": [160, 200], "keep_ratio": False}}])
     settings = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     plain = next(iter(DataLoader(dataset, unchanged, batch_size=1, shuffle=False).epoch(0)))
-    shifted = next(
-        iter(DataLoader(dataset, unchanged, batch_size=1, shuffle=False, normalization=settings).epoch(0))
-    )
+    shifted = next(iter(DataLoader(dataset, unchanged, batch_size=1, shuffle=False, normalization=settings).epoch(0)))
     assert plain.images[0] == pytest.approx(pixels.transpose(2, 0, 1) / 255.0, abs=1e-6)
     expected = (pixels / 255.0 - settings.mean) / settings.std
     assert shifted.images[0] == pytest.approx(expected.transpose(2, 0, 1), abs=1e-5)
@@ -131,9 +129,7 @@ def test_normalization(synthetic: Path) -> None:
 
 def test_epochs_shuffle_differently_and_cover_all(synthetic: Path) -> None:
     loader = DataLoader(CocoDataset(synthetic), PLAIN, batch_size=2, seed=3)
-    orders = [
-        np.concatenate([batch.image_ids for batch in loader.epoch(epoch)]).tolist() for epoch in range(3)
-    ]
+    orders = [np.concatenate([batch.image_ids for batch in loader.epoch(epoch)]).tolist() for epoch in range(3)]
     assert all(sorted(order) == list(range(6)) for order in orders)
     assert orders[0] != orders[1] or orders[1] != orders[2]
     ordered = DataLoader(CocoDataset(synthetic), PLAIN, batch_size=4, shuffle=False, drop_last=False)
@@ -194,7 +190,7 @@ def test_a_program_error_in_a_worker_comes_with_its_trace(synthetic: Path, tmp_p
     )
     sys.path.insert(0, str(tmp_path))
     try:
-        import custom_transform  # noqa: PLC0415
+        import custom_transform
 
         failing = [custom_transform.Failing()]
         with (
@@ -208,9 +204,7 @@ def test_a_program_error_in_a_worker_comes_with_its_trace(synthetic: Path, tmp_p
 
 def test_a_killed_worker_is_reported(synthetic: Path) -> None:
     before = set(children_of(os.getpid()))
-    with DataLoader(
-        CocoDataset(synthetic), RECIPE, batch_size=1, num_workers=1, prefetch_batches=1
-    ) as loader:
+    with DataLoader(CocoDataset(synthetic), RECIPE, batch_size=1, num_workers=1, prefetch_batches=1) as loader:
         batches = loader.epoch(0)
         next(batches)
         for worker in set(children_of(os.getpid())) - before:
@@ -268,9 +262,7 @@ def test_wrong_sizes_and_iterations_are_refused(synthetic: Path) -> None:
 
 
 def test_the_data_pipeline_does_not_import_paddle() -> None:
-    program = (
-        "import sys, instseg_trainer.data, instseg_trainer.evaluation; sys.exit('paddle' in sys.modules)"
-    )
+    program = "import sys, instseg_trainer.data, instseg_trainer.evaluation; sys.exit('paddle' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
 

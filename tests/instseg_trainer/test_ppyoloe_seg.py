@@ -11,12 +11,11 @@ import pytest
 
 paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
 
-from instseg_trainer.losses.ppyoloe_seg_loss import Targets  # noqa: E402
-from instseg_trainer.models import build_model  # noqa: E402
-from instseg_trainer.models.ppyoloe_seg import PPYOLOESeg  # noqa: E402
-from instseg_trainer.weights import load_weights, read_pdparams, write_pdparams  # noqa: E402
-
-from .reference_kit import IMAGES, ReferenceModel, mask_iou, match_rows  # noqa: E402
+from instseg_trainer.losses.ppyoloe_seg_loss import Targets
+from instseg_trainer.models import build_model
+from instseg_trainer.models.ppyoloe_seg import PPYOLOESeg
+from instseg_trainer.weights import load_weights, read_pdparams, write_pdparams
+from tests.reference_kit import IMAGES, ReferenceModel, mask_iou, match_rows
 
 NAME = "PP-YOLOE_seg-S"
 
@@ -43,7 +42,12 @@ def test_manifest(reference: ReferenceModel, model: PPYOLOESeg) -> None:
     state = model.state_dict()
     parameters = dict(model.named_parameters())
     actual = [
-        (name, list(t.shape), str(t.dtype).removeprefix("paddle."), name in parameters and not t.stop_gradient)
+        (
+            name,
+            list(t.shape),
+            str(t.dtype).removeprefix("paddle."),
+            name in parameters and not t.stop_gradient,
+        )
         for name, t in state.items()
     ]
     expected = [(e["name"], e["shape"], e["dtype"], e["trainable"]) for e in reference.manifest]
@@ -132,7 +136,10 @@ def test_training_losses_and_gradients(reference: ReferenceModel, shared: Path) 
             rles = mask_tools.frPyObjects([list(np.asarray(item["polygon"], float) * scale)], size, size)
             masks[i, j] = mask_tools.decode(mask_tools.merge(rles))
     targets = Targets(
-        paddle.to_tensor(boxes), paddle.to_tensor(class_ids), paddle.to_tensor(masks), paddle.to_tensor(pad_mask)
+        paddle.to_tensor(boxes),
+        paddle.to_tensor(class_ids),
+        paddle.to_tensor(masks),
+        paddle.to_tensor(pad_mask),
     )
     losses = model.loss(paddle.to_tensor(np.concatenate(images)), targets)
     for name, expected in training["losses"].items():

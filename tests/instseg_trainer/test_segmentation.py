@@ -15,9 +15,7 @@ Star = Callable[..., np.ndarray]
 
 
 def draw_with_pycocotools(parts: tuple[np.ndarray, ...], height: int, width: int) -> np.ndarray:
-    return coco_mask.decode(
-        coco_mask.merge(coco_mask.frPyObjects([part.ravel() for part in parts], height, width))
-    )
+    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects([part.ravel() for part in parts], height, width)))
 
 
 def random_shape(star: Star, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -46,9 +44,7 @@ def test_stride_takes_what_nearest_interpolation_takes(star: Star) -> None:
         parts = tuple(part * (width / WIDTH, height / HEIGHT) for part in random_shape(star, rng))
         full = Segmentation(polygons=parts).to_mask(height, width)
         tensor = paddle.to_tensor(full[None, None].astype("float32"))
-        small = paddle.nn.functional.interpolate(tensor, (height // 4, width // 4), mode="nearest").numpy()[
-            0, 0
-        ]
+        small = paddle.nn.functional.interpolate(tensor, (height // 4, width // 4), mode="nearest").numpy()[0, 0]
         assert np.array_equal(Segmentation(polygons=parts).to_mask(height, width, 4), small)
 
 
@@ -76,9 +72,7 @@ def test_clipped_polygon_is_inside_and_has_the_right_area() -> None:
     assert cut.min(axis=0).tolist() == [2, 3]
     assert cut.max(axis=0).tolist() == [8, 10]
     assert len(clip_polygon(square, 20, 20, 30, 30)) == 0
-    horseshoe = np.array(
-        [[0, 0], [30, 0], [30, 10], [20, 10], [20, 4], [10, 4], [10, 10], [0, 10]], dtype=float
-    )
+    horseshoe = np.array([[0, 0], [30, 0], [30, 10], [20, 10], [20, 4], [10, 4], [10, 10], [0, 10]], dtype=float)
     assert polygon_area(clip_polygon(horseshoe, 0, 6, 30, 10)) == pytest.approx(2 * 10 * 4)
 
 
@@ -104,9 +98,7 @@ def test_small_remains_of_a_cut_are_dropped() -> None:
     assert square.crop(9, 8, 50, 50).is_empty
     assert not square.crop(7, 8, 50, 50).is_empty
     assert square.crop(40, 40, 50, 50).is_empty
-    assert (
-        not Segmentation(polygons=(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]]),)).crop(0, 0, 9, 9).is_empty
-    )
+    assert not Segmentation(polygons=(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]]),)).crop(0, 0, 9, 9).is_empty
 
 
 def test_misuse_is_refused() -> None:

@@ -73,9 +73,9 @@ def test_boxes_and_masks_follow_the_image(synthetic: Path, instance_colour: Colo
             painted = (sample.image == colour).all(axis=2)
             # A ring of original pixels may differ: outlines are snapped to pixels before or after the change.
             outer = cv2.dilate(painted.astype(np.uint8), ring).astype(bool)
-            inner = cv2.erode(
-                painted.astype(np.uint8), ring, borderType=cv2.BORDER_CONSTANT, borderValue=0
-            ).astype(bool)
+            inner = cv2.erode(painted.astype(np.uint8), ring, borderType=cv2.BORDER_CONSTANT, borderValue=0).astype(
+                bool
+            )
             # At the border, the pixel that shows why may lie beyond a cut.
             edge = len(ring) // 2
             middle = (slice(edge, -edge), slice(edge, -edge))
@@ -194,8 +194,7 @@ def test_distortion_acts_as_often_as_configured(synthetic: Path) -> None:
     sample = CocoDataset(synthetic)[0]
     never = (0.5, 1.5, 1.0)
     kept = [
-        np.array_equal(RandomDistort()(sample, np.random.default_rng(seed)).image, sample.image)
-        for seed in range(300)
+        np.array_equal(RandomDistort()(sample, np.random.default_rng(seed)).image, sample.image) for seed in range(300)
     ]
     assert 0.02 < np.mean(kept) < 0.15
     still = RandomDistort(hue=(-18, 18, 1.0), saturation=never, contrast=never, brightness=never)

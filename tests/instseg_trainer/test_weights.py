@@ -12,9 +12,9 @@ import pytest
 
 paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
 
-from instseg_trainer.errors import WeightsError  # noqa: E402
-from instseg_trainer.models import build_model  # noqa: E402
-from instseg_trainer.weights import load_weights, read_pdparams, write_pdparams  # noqa: E402
+from instseg_trainer.errors import WeightsError
+from instseg_trainer.models import build_model
+from instseg_trainer.weights import load_weights, read_pdparams, write_pdparams
 
 
 class _RunsCode:
@@ -107,12 +107,17 @@ def arrays() -> dict[str, np.ndarray]:
 
 def test_another_class_count_skips_the_classifier_and_says_which(arrays: dict[str, np.ndarray]) -> None:
     model = build_model("PP-YOLOE_seg-N", 7)
-    with pytest.raises(WeightsError, match=r"6 tensors have another shape.*pred_cls\.0\.weight: expected \[7, 192, 3, 3\], found \[4, "):
+    with pytest.raises(
+        WeightsError,
+        match=r"6 tensors have another shape.*pred_cls\.0\.weight: expected \[7, 192, 3, 3\], found \[4, ",
+    ):
         load_weights(model, arrays, source="w.pdparams")
     report = load_weights(model, arrays, source="w.pdparams", any_classes=True, strict=False)
     assert len(report.skipped_classifier) == 6
     assert all("pred_cls" in name for name in report.skipped_classifier)
-    np.testing.assert_array_equal(model.backbone.stem.conv1.conv.weight.numpy(), arrays["backbone.stem.conv1.conv.weight"])
+    np.testing.assert_array_equal(
+        model.backbone.stem.conv1.conv.weight.numpy(), arrays["backbone.stem.conv1.conv.weight"]
+    )
     assert "6 of another class count start anew: yolo_head.pred_cls.0.weight" in report.summary()
 
 
@@ -122,7 +127,10 @@ def test_missing_and_unexpected_names_are_listed(arrays: dict[str, np.ndarray]) 
     changed = dict(arrays)
     del changed["yolo_head.proto.upsample.bias"]
     changed["extra.weight"] = np.ones(3, np.float32)
-    with pytest.raises(WeightsError, match=r"1 missing in the file: yolo_head\.proto\.upsample\.bias; 1 not of this model: extra\.weight"):
+    with pytest.raises(
+        WeightsError,
+        match=r"1 missing in the file: yolo_head\.proto\.upsample\.bias; 1 not of this model: extra\.weight",
+    ):
         load_weights(model, changed, source="w.pdparams")
     np.testing.assert_array_equal(model.state_dict()["neck.fpn_routes.0.conv.weight"].numpy(), before)
 

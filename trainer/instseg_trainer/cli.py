@@ -12,16 +12,28 @@ from .runtime import prepare_cpu
 
 def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-c", "--config", required=True, metavar="CONFIG", help="a YAML file, or the name of a shipped one (PP-YOLOE_seg-S)"
+        "-c",
+        "--config",
+        required=True,
+        metavar="CONFIG",
+        help="a YAML file, or the name of a shipped one (PP-YOLOE_seg-S)",
     )
     parser.add_argument(
-        "-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="values over the file's, such as Train.batch_size=4"
-    )  # fmt: skip
+        "-o",
+        "--override",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="values over the file's, such as Train.batch_size=4",
+    )
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Train a model on a COCO-format data set (annotations/instance_train.json, instance_val.json, images/)."
+    parser.description = (
+        "Train a model on a COCO-format data set (annotations/instance_train.json, instance_val.json, images/)."
+    )
     parser.epilog = (
         "examples:\n"
         "  instseg train -c PP-YOLOE_seg-S -o Global.dataset_dir=fruits Train.epochs_iters=40\n"
@@ -48,13 +60,15 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "COCO mask and box AP of weights, or of a bundle in the C++ runtime, on a data set's val part."
     parser.epilog = (
         "examples:\n"
-        "  instseg evaluate -c PP-YOLOE_seg-S -o Global.dataset_dir=fruits Evaluate.weight_path=output/best_model/best_model.pdparams\n"
+        "  instseg evaluate -c PP-YOLOE_seg-S -o Global.dataset_dir=fruits Evaluate.weight_path=best_model.pdparams\n"
         "  instseg evaluate -c PP-YOLOE_seg-S -o Global.dataset_dir=fruits --bundle fruits.bundle"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     _add_config_arguments(parser)
     parser.add_argument("--bundle", type=Path, help="evaluate this bundle instead of weights")
-    parser.add_argument("--detections", type=Path, metavar="FILE", help="also write the detections in COCO's result format")
+    parser.add_argument(
+        "--detections", type=Path, metavar="FILE", help="also write the detections in COCO's result format"
+    )
 
 
 def run_evaluate(args: argparse.Namespace) -> int:

@@ -1,4 +1,6 @@
-"""Configuration: `configs/defaults.yaml`, a model's file over it, and KEY=VALUE overrides over both; checked by key and type."""
+"""Configuration: `configs/defaults.yaml`, a model's file over it, and KEY=VALUE overrides over both; checked by key
+and type.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ def configs_folder() -> Path:
 
 
 def find_config(name: str) -> Path:
-    """A file, or a name or path whose last part is a shipped configuration (`PP-YOLOE_seg-S`, `any/PP-YOLOE_seg-S.yaml`)."""
+    """A file, or a name or path whose last part is a shipped configuration (`PP-YOLOE_seg-S`,
+    `any/PP-YOLOE_seg-S.yaml`).
+    """
     path = Path(name)
     if path.is_file():
         return path
@@ -102,7 +106,9 @@ def find_config(name: str) -> Path:
     known = sorted(p.stem for p in folder.glob("*.yaml"))
     near = difflib.get_close_matches(stem, known, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ConfigError(f"{name}: no such file and no shipped configuration of that name{hint} (shipped: {', '.join(known)})")
+    raise ConfigError(
+        f"{name}: no such file and no shipped configuration of that name{hint} (shipped: {', '.join(known)})"
+    )
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> Config:

@@ -1,4 +1,6 @@
-"""What can go wrong through no fault of this program. Each message names the file, the key or tensor, and what was expected."""
+"""What can go wrong through no fault of this program. Each message names the file, the key or tensor, and what was
+expected.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from pathlib import Path
 def prepare_cpu(threads: int | None = None) -> None:
     """Settings of the CPU's matrix library, which reads them once, when Paddle is imported: call this first.
 
-    Paddle's wheel carries a library that gives processors of other makers than Intel its slowest code unless told otherwise,
+    Paddle's wheel carries a library that gives processors of other makers than Intel its slowest code unless told
+    otherwise,
     and runs one thread unless asked. What the user has set is left alone.
     """
     count = str(threads or len(os.sched_getaffinity(0)))

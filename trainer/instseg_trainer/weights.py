@@ -114,7 +114,8 @@ class LoadReport:
         parts = [f"{len(self.loaded)} tensors loaded"]
         if self.skipped_classifier:
             parts.append(
-                f"{len(self.skipped_classifier)} of another class count start anew: {', '.join(self.skipped_classifier)}"
+                f"{len(self.skipped_classifier)} of another class count start anew: "
+                f"{', '.join(self.skipped_classifier)}"
             )
         for text, names in (("missing in the file", self.missing), ("not of this model", self.unexpected)):
             if names:
@@ -124,14 +125,21 @@ class LoadReport:
 
 
 def load_weights(
-    model: nn.Layer, arrays: Mapping[str, np.ndarray], *, source: str, strict: bool = True, any_classes: bool = False
+    model: nn.Layer,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    source: str,
+    strict: bool = True,
+    any_classes: bool = False,
 ) -> LoadReport:
     """Copies arrays into the model's parameters and buffers of the same name.
 
     Args:
         source: what to call the file in messages.
-        strict: a name missing in the file is an error (fine-tuning from a backbone turns this off). Names that the model does not have are reported, never used.
-        any_classes: layers whose first dimension is the class count are left as they are when only that dimension differs.
+        strict: a name missing in the file is an error (fine-tuning from a backbone turns this off). Names that the
+        model does not have are reported, never used.
+        any_classes: layers whose first dimension is the class count are left as they are when only that dimension
+        differs.
 
     Raises `WeightsError` with names and shapes; the model is unchanged then.
     """
@@ -152,9 +160,13 @@ def load_weights(
             wrong.append(f"{name}: expected {list(tensor.shape)}, found {list(array.shape)}")
     report.unexpected = [name for name in arrays if name not in state]
     if wrong:
-        raise WeightsError(f"{source}: {len(wrong)} tensors have another shape than the model's: {'; '.join(wrong[:3])}")
+        raise WeightsError(
+            f"{source}: {len(wrong)} tensors have another shape than the model's: {'; '.join(wrong[:3])}"
+        )
     if not updates:
-        raise WeightsError(f"{source}: holds none of the model's {len(state)} tensors (first expected: {next(iter(state))})")
+        raise WeightsError(
+            f"{source}: holds none of the model's {len(state)} tensors (first expected: {next(iter(state))})"
+        )
     if strict and report.missing:
         raise WeightsError(f"{source}: {report.summary()}")
     for name, array in updates.items():

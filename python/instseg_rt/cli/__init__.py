@@ -144,9 +144,7 @@ def _message(error: Exception, command: Command | None) -> str | None:
         return str(error)
     for kind in ("instseg_rt.errors:Error", *(command.errors if command else ())):
         module_name, class_name = kind.split(":")
-        module = sys.modules.get(
-            module_name
-        )  # an error of a module that was never loaded cannot have been raised
+        module = sys.modules.get(module_name)  # an error of a module that was never loaded cannot have been raised
         if module is not None and isinstance(error, getattr(module, class_name)):
             return str(error)
     return None

@@ -20,9 +20,7 @@ def stdout_console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_PIPED_WIDTH)
 
 
-def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[int] = ()
-) -> Table:
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[int] = ()) -> Table:
     """A table; columns whose index is in `right` are right-aligned, cells are shown without markup."""
     result = Table(title=Text(title), title_justify="left", title_style="bold")
     for index, column in enumerate(columns):

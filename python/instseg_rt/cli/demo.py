@@ -28,9 +28,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `instseg demo`."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "image", metavar="IMAGE", nargs="?", help="path or URL of an image (default: a rendered scene)"
-    )
+    parser.add_argument("image", metavar="IMAGE", nargs="?", help="path or URL of an image (default: a rendered scene)")
     parser.add_argument("--bundle", metavar="BUNDLE", help="bundle to run (default: the embedded one)")
     parser.add_argument("--threshold", type=float, metavar="T", help="keep score > T (default: the bundle's)")
     parser.add_argument("--seed", type=int, default=0, help="which scene is rendered (default: 0)")
@@ -68,9 +66,7 @@ def run(args: argparse.Namespace) -> int:
         if len(result):
             console.print(_instances(title, result))
         else:
-            console.print(
-                _nothing_found(predictor, args.threshold), markup=False, highlight=False, soft_wrap=True
-            )
+            console.print(_nothing_found(predictor, args.threshold), markup=False, highlight=False, soft_wrap=True)
         console.print(_stages(result, f"{predictor.backend}, {predictor.device}, {predictor.precision}"))
         console.print(f"picture: {picture}\nJSON:    {data}", markup=False, highlight=False, soft_wrap=True)
     return 0
@@ -78,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 def render(seed: int) -> np.ndarray:
     """The demo scene of this seed: (640, 640, 3) uint8 RGB."""
-    from instseg_rt.scenes import render_scene  # noqa: PLC0415 (only where a scene is wanted)
+    from instseg_rt.scenes import render_scene
 
     return render_scene(seed, SCENE_SIZE, SCENE_SIZE).image
 
@@ -91,9 +87,7 @@ def _instances(title: str, result: Result) -> object:
             ", ".join(f"{value:.0f}" for value in box),
             mask.area,
         )
-        for label, score, box, mask in zip(
-            result.labels, result.scores, result.boxes, result.packed_masks, strict=True
-        )
+        for label, score, box, mask in zip(result.labels, result.scores, result.boxes, result.packed_masks, strict=True)
     ]
     return table(title, ("label", "score", "box x1, y1, x2, y2", "mask area, px"), rows, right=(1, 3))
 

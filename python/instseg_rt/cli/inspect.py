@@ -30,9 +30,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `instseg inspect`."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "bundle", metavar="BUNDLE", help="bundle directory, or the name of an embedded bundle"
-    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="bundle directory, or the name of an embedded bundle")
     parser.add_argument("--json", action="store_true", help="as JSON, with every label")
 
 

@@ -38,28 +38,20 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `instseg predict`."""
     parser.epilog = _EPILOG
-    parser.add_argument(
-        "bundle", metavar="BUNDLE", help="bundle directory, or the name of an embedded bundle"
-    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="bundle directory, or the name of an embedded bundle")
     parser.add_argument("inputs", metavar="INPUT", nargs="+", help="what to predict on; see below")
     parser.add_argument("--threshold", type=float, metavar="T", help="keep score > T (default: the bundle's)")
-    parser.add_argument(
-        "--batch-size", type=int, default=1, metavar="N", help="images per inference (default: 1)"
-    )
+    parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="images per inference (default: 1)")
     add_runtime_arguments(parser)
     parser.add_argument("--save-path", type=Path, metavar="DIR", help="folder for the files")
-    parser.add_argument(
-        "--format", metavar="LIST", help=f"files to write, of {','.join(FORMATS)} (default: json,img)"
-    )
+    parser.add_argument("--format", metavar="LIST", help=f"files to write, of {','.join(FORMATS)} (default: json,img)")
     parser.add_argument(
         "--mask-format",
         choices=get_args(MaskFormat),
         default="crop",
         help="masks in the JSON: crop = PaddleX's nested lists, rle = compact COCO RLE (default: crop)",
     )
-    parser.add_argument(
-        "--image-ids", type=Path, metavar="FILE", help="COCO annotations to take image ids from"
-    )
+    parser.add_argument("--image-ids", type=Path, metavar="FILE", help="COCO annotations to take image ids from")
 
 
 def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,9 +98,7 @@ def describe(result: Result) -> str:
     found = ", ".join(f"{count} {label}" for label, count in result.class_counts().items()) or "nothing found"
     timings = result.timings
     batch = "" if timings.batch_size == 1 else f" for {timings.batch_size} images"
-    return (
-        f"{name}{page}: {found} (decode {timings.decode_ms:.1f} ms, predict {timings.total_ms:.1f} ms{batch})"
-    )
+    return f"{name}{page}: {found} (decode {timings.decode_ms:.1f} ms, predict {timings.total_ms:.1f} ms{batch})"
 
 
 def _formats(args: argparse.Namespace) -> list[str]:
@@ -165,9 +155,7 @@ class _ImageIds:
         name = Path(result.input_path or "").name
         if self._path is not None:
             if name not in self._by_name:
-                raise InvalidArgumentError(
-                    f"{result.input_path}: {self._path} has no image of that file name"
-                )
+                raise InvalidArgumentError(f"{result.input_path}: {self._path} has no image of that file name")
             return self._by_name[name]
         height, width = result.orig_shape
         image_id = len(self.listed) + 1

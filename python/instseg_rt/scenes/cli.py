@@ -20,9 +20,7 @@ def _size(text: str) -> tuple[int, int]:
     try:
         height, width = (int(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"'{text}' is not H,W: two whole numbers, for example 320,320"
-        ) from None
+        raise argparse.ArgumentTypeError(f"'{text}' is not H,W: two whole numbers, for example 320,320") from None
     return height, width
 
 
@@ -32,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"Render pictures of solids ({', '.join(CLASS_NAMES)}) with exact masks, as a COCO data set. "
         "An interrupted run is continued by the same command."
     )
-    parser.add_argument(
-        "out", type=Path, metavar="OUT", help="folder to write: new, empty, or of an interrupted run"
-    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write: new, empty, or of an interrupted run")
     parser.add_argument(
         "--images", type=int, required=True, metavar="N", help="number of pictures, train and val together"
     )

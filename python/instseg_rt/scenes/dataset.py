@@ -71,8 +71,7 @@ class DatasetSettings:
             raise SceneDatasetError(f"val_fraction is {self.val_fraction}, expected 0 <= val_fraction < 1")
         if self.count("train") < 1:
             raise SceneDatasetError(
-                f"{self.images} image(s) with val_fraction {self.val_fraction} leave none to train on;"
-                " make more images"
+                f"{self.images} image(s) with val_fraction {self.val_fraction} leave none to train on; make more images"
             )
 
     def count(self, split: str) -> int:
@@ -160,21 +159,17 @@ def _claim(folder: Path, settings: DatasetSettings) -> None:
     expected = asdict(settings)
     found = found if isinstance(found, dict) else {}
     differences = [
-        f"{key} {found.get(key, 'missing')}, now {value}"
-        for key, value in expected.items()
-        if found.get(key) != value
+        f"{key} {found.get(key, 'missing')}, now {value}" for key, value in expected.items() if found.get(key) != value
     ]
     if differences:
         raise SceneDatasetError(
-            f"{folder} was begun with other settings ({'; '.join(differences)});"
-            " give a new folder or the same settings"
+            f"{folder} was begun with other settings ({'; '.join(differences)}); give a new folder or the same settings"
         )
 
 
 def _tasks(settings: DatasetSettings, split: str) -> list[_Task]:
     return [
-        _Task(f"{split}_{index:06d}", scene_seed(settings.seed, split, index))
-        for index in range(settings.count(split))
+        _Task(f"{split}_{index:06d}", scene_seed(settings.seed, split, index)) for index in range(settings.count(split))
     ]
 
 
@@ -261,16 +256,12 @@ def _assemble(folder: Path, tasks: list[_Task], settings: DatasetSettings) -> di
     for image_id, task in enumerate(tasks, start=1):
         objects = _load_record(folder, task)
         if objects is None:
-            raise SceneDatasetError(
-                f"{_record_file(folder, task)} vanished while the set was made; run again"
-            )
+            raise SceneDatasetError(f"{_record_file(folder, task)} vanished while the set was made; run again")
         name = _image_file(folder, task).name
         images.append({"id": image_id, "file_name": name, "height": settings.height, "width": settings.width})
         for entry in objects:
             annotations.append({"id": len(annotations) + 1, "image_id": image_id, **entry})
-    categories = [
-        {"id": i, "name": name, "supercategory": "solid"} for i, name in enumerate(CLASS_NAMES, start=1)
-    ]
+    categories = [{"id": i, "name": name, "supercategory": "solid"} for i, name in enumerate(CLASS_NAMES, start=1)]
     description = f"rendered scenes, seed {settings.seed}, version {settings.scene_version}"
     return {
         "info": {"description": description},

@@ -33,12 +33,12 @@ from instseg_rt.scenes.textures import (
     random_srgb,
 )
 
-MIN_OBJECTS, MAX_OBJECTS = 2, 9
+MIN_OBJECTS, MAX_OBJECTS = 2, 7
 MIN_VISIBLE_SHARE = 0.35
 """Every object shows at least this share of its silhouette; what is hidden or outside counts as lost."""
 MIN_INSIDE_SHARE = 0.6
 """At least this share of every silhouette lies inside the picture."""
-MIN_AREA_SHARE = 0.004
+MIN_AREA_SHARE = 0.008
 """Every object covers at least this share of the picture."""
 
 _ATTEMPTS_PER_OBJECT = 14
@@ -172,17 +172,13 @@ def _random_planes(rng: np.random.Generator, camera: Camera) -> tuple[Plane, ...
     facing = -math.atan2(camera.axes[2, 1], camera.axes[2, 0])
     room = rng.random()
     if room < 0.55:
-        bearings = (
-            [rng.uniform(-0.6, 0.6)] if room < 0.35 else [-rng.uniform(0.4, 1.1), rng.uniform(0.4, 1.1)]
-        )
+        bearings = [rng.uniform(-0.6, 0.6)] if room < 0.35 else [-rng.uniform(0.4, 1.1), rng.uniform(0.4, 1.1)]
         texture = paint_texture(rng, rng.uniform(6, 12), int(rng.integers(0, 16)))
         for bearing in bearings:
             angle = math.pi - facing + bearing
             normal = np.array([math.cos(angle), math.sin(angle), 0.0])
             across = np.array([-normal[1], normal[0], 0.0])
-            planes.append(
-                Plane(normal, -rng.uniform(2.2, 6), across, np.array([0.0, 0.0, -1.0]), texture, 0.0)
-            )
+            planes.append(Plane(normal, -rng.uniform(2.2, 6), across, np.array([0.0, 0.0, -1.0]), texture, 0.0))
     return tuple(planes)
 
 
@@ -230,13 +226,11 @@ def _recognisable(shape: Shape, rotation: NDArray[np.float64], toward_camera: ND
     return True
 
 
-def _random_solid(
-    rng: np.random.Generator, camera: Camera, planes: tuple[Plane, ...], noise: Floats
-) -> Solid | None:
+def _random_solid(rng: np.random.Generator, camera: Camera, planes: tuple[Plane, ...], noise: Floats) -> Solid | None:
     """An object on (or sometimes above) the ground under a random pixel; None where the draw does not fit."""
     class_id = int(rng.integers(len(CLASS_NAMES)))
     short_side = min(camera.height, camera.width)
-    size = short_side * math.exp(rng.uniform(math.log(0.075), math.log(0.26)))
+    size = short_side * math.exp(rng.uniform(math.log(0.11), math.log(0.3)))
     x, y = rng.uniform(0.0, camera.width), rng.uniform(0.0, camera.height)
     upright, floating = rng.random() < 0.45, rng.random() < 0.12
     lift = rng.uniform(0.1, 1.4)
@@ -292,11 +286,7 @@ class _Visibility:
             return False
         left, top, right, bottom = rectangle
         inside = clip_rectangle(rectangle, camera.height, camera.width)
-        if (
-            inside[0] >= inside[2]
-            or inside[1] >= inside[3]
-            or (right - left) * (bottom - top) > 4 * self.owner.size
-        ):
+        if inside[0] >= inside[2] or inside[1] >= inside[3] or (right - left) * (bottom - top) > 4 * self.owner.size:
             return False
         rays = camera.rays(rectangle)
         depth = solid.enter(self._origin, rays.reshape(3, -1)).reshape(rays.shape[1:])
@@ -309,10 +299,7 @@ class _Visibility:
         owner[window][depth < self._depth[window]] = len(self._areas)
         areas = [*self._areas, area]
         visible = np.bincount(owner[owner >= 0], minlength=len(areas))
-        if any(
-            seen < max(MIN_VISIBLE_SHARE * full, MIN_AREA_SHARE * owner.size)
-            for seen, full in zip(visible, areas)
-        ):
+        if any(seen < max(MIN_VISIBLE_SHARE * full, MIN_AREA_SHARE * owner.size) for seen, full in zip(visible, areas)):
             return False
         self._areas, self.owner = areas, owner
         np.minimum(self._depth[window], depth, out=self._depth[window])

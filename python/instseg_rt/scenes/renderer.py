@@ -58,9 +58,7 @@ def render_scene(seed: int, height: int = 320, width: int = 320) -> Scene:
         raise ValueError(f"seed is {seed}, expected a non-negative integer")
     rng = np.random.Generator(np.random.PCG64(seed))
     layout = draw_layout(rng, height, width)
-    instances = tuple(
-        SceneInstance(solid.class_id, layout.owner == index) for index, solid in enumerate(layout.solids)
-    )
+    instances = tuple(SceneInstance(solid.class_id, layout.owner == index) for index, solid in enumerate(layout.solids))
     return Scene(shade(layout, rng), instances)
 
 
@@ -198,9 +196,7 @@ def _light_directions(lighting: Lighting) -> Floats:
     step = np.arange(count)
     radius = math.tan(lighting.angular_radius) * np.sqrt((step + 0.5) / count)
     angle = step * (math.pi * (3 - math.sqrt(5)))
-    spread = lighting.direction[:, None] + radius * (
-        np.cos(angle) * first[:, None] + np.sin(angle) * second[:, None]
-    )
+    spread = lighting.direction[:, None] + radius * (np.cos(angle) * first[:, None] + np.sin(angle) * second[:, None])
     return (spread / np.linalg.norm(spread, axis=0)).astype(np.float32)
 
 
@@ -248,13 +244,7 @@ def _near_shadow(
     x, y, z = centre.tolist()
     low, high = limits
     reach = radius + spread * max(0.0, z - float(low[2]))
-    if (
-        x - reach > high[0]
-        or x + reach < low[0]
-        or y - reach > high[1]
-        or y + reach < low[1]
-        or z + radius < low[2]
-    ):
+    if x - reach > high[0] or x + reach < low[0] or y - reach > high[1] or y + reach < low[1] or z + radius < low[2]:
         return np.empty(0, np.intp)
     near = np.flatnonzero(np.abs(points[0] - x) < reach)
     along = z - points[2, near]
@@ -357,9 +347,9 @@ def _add_gloss(
     highlight = toward_light ** np.float32(shininess) * (np.float32(specular) * lit[surface.indices])
     color += lighting.color[:, None] * highlight
     if reflection > 0:
-        fresnel = np.float32(reflection) + np.float32(1 - reflection) * (
-            1 - np.clip(-facing, 0, 1)
-        ) ** 4 * np.float32(0.5)
+        fresnel = np.float32(reflection) + np.float32(1 - reflection) * (1 - np.clip(-facing, 0, 1)) ** 4 * np.float32(
+            0.5
+        )
         blend = np.clip(mirrored[2] * 6 + 0.5, 0, 1)
         ground = (bounce * (lighting.color * np.float32(0.6)))[:, None]
         color += fresnel * (ground + blend * (_sky_color(lighting, mirrored) - ground) - color)

@@ -84,9 +84,7 @@ def _unit(vectors: Floats) -> Floats:
     return vectors / np.maximum(np.sqrt(dot(vectors, vectors)), np.float32(_TINY))
 
 
-def _cylinder_interval(
-    origin: Floats, direction: Floats, radius: float, half_height: float
-) -> tuple[Floats, Floats]:
+def _cylinder_interval(origin: Floats, direction: Floats, radius: float, half_height: float) -> tuple[Floats, Floats]:
     """Interval inside an upright capped cylinder; `near >= far` is a miss."""
     low, high = _slab(origin[2], direction[2], -half_height, half_height)
     a = np.maximum(direction[0] ** 2 + direction[1] ** 2, np.float32(_TINY))
@@ -231,9 +229,7 @@ class Cone:
     def normals(self, points: Floats) -> Floats:
         slant = math.hypot(self.radius, self.height)
         distance = np.hypot(points[0], points[1])
-        outside_side = (distance - (self.apex - points[2]) * (self.radius / self.height)) * (
-            self.height / slant
-        )
+        outside_side = (distance - (self.apex - points[2]) * (self.radius / self.height)) * (self.height / slant)
         on_base = self.base - points[2] > outside_side
         ring = distance * (self.radius / self.height)
         side = _unit(np.stack([points[0], points[1], ring]))
@@ -309,6 +305,4 @@ def make_shape(class_id: int, bounding_radius: float, rng: np.random.Generator) 
         thickness = rng.uniform(0.22, 0.55)
         ring = bounding_radius / (1 + thickness)
         return Torus(ring, ring * thickness)
-    raise ValueError(
-        f"class_id {class_id} is not one of 0..{len(CLASS_NAMES) - 1} ({', '.join(CLASS_NAMES)})"
-    )
+    raise ValueError(f"class_id {class_id} is not one of 0..{len(CLASS_NAMES) - 1} ({', '.join(CLASS_NAMES)})")

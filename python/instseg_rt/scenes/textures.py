@@ -35,16 +35,12 @@ def linear_color(rgb: tuple[float, float, float]) -> Floats:
     return np.power(np.asarray(rgb, np.float32), np.float32(2.2))
 
 
-def random_srgb(
-    rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]
-) -> tuple:
+def random_srgb(rng: np.random.Generator, saturation: tuple[float, float], value: tuple[float, float]) -> tuple:
     """An sRGB triple in [0, 1] of any hue."""
     return colorsys.hsv_to_rgb(rng.random(), rng.uniform(*saturation), rng.uniform(*value))
 
 
-def value_noise(
-    rng: np.random.Generator, size: int, first_cells: int, octaves: int, stretch: int = 1
-) -> Floats:
+def value_noise(rng: np.random.Generator, size: int, first_cells: int, octaves: int, stretch: int = 1) -> Floats:
     """Fractal noise (size, size), mean near 0.5, mostly in [0.15, 0.85]; `stretch` elongates it along x."""
     out = np.zeros((size, size), np.float32)
     weight, total = 1.0, 0.0
@@ -160,9 +156,7 @@ def _paint_clutter(rng: np.random.Generator, picture: Picture, amount: int) -> N
             points = _clutter_points(rng, size, int(rng.integers(2, 6)), 4 * reach)
             cv2.polylines(picture, [points], bool(rng.random() < 0.3), color, max(2, thickness), cv2.LINE_AA)
         elif kind == 4:
-            corners = cv2.boxPoints(
-                (centre, (2 * reach, 2 * reach * rng.uniform(0.3, 1)), rng.uniform(0, 90))
-            )
+            corners = cv2.boxPoints((centre, (2 * reach, 2 * reach * rng.uniform(0.3, 1)), rng.uniform(0, 90)))
             cv2.polylines(picture, [corners.astype(np.int32)], True, color, max(2, thickness), cv2.LINE_AA)
             if thickness < 0:
                 cv2.fillPoly(picture, [corners.astype(np.int32)], color, cv2.LINE_AA)

@@ -41,9 +41,7 @@ def test_annotations_decode_to_the_exact_masks(made: Path, split: str) -> None:
     coco_api = pytest.importorskip("pycocotools.coco")
     mask_utils = pytest.importorskip("pycocotools.mask")
     coco = coco_api.COCO(str(made / "annotations" / f"instance_{split}.json"))
-    assert [(c["id"], c["name"]) for c in coco.loadCats(coco.getCatIds())] == list(
-        enumerate(CLASS_NAMES, start=1)
-    )
+    assert [(c["id"], c["name"]) for c in coco.loadCats(coco.getCatIds())] == list(enumerate(CLASS_NAMES, start=1))
     assert sorted(coco.getAnnIds()) == list(range(1, len(coco.anns) + 1))
     for index, image_id in enumerate(sorted(coco.getImgIds())):
         assert image_id == index + 1
@@ -51,9 +49,7 @@ def test_annotations_decode_to_the_exact_masks(made: Path, split: str) -> None:
         assert (entry["height"], entry["width"]) == (64, 80)
         scene = render_scene(scene_seed(3, split, index), **SIZE)
         stored = cv2.imread(str(made / "images" / entry["file_name"]))[..., ::-1]
-        assert np.abs(stored.astype(int) - scene.image).mean() < 8, (
-            "the JPEG should show the scene, in RGB order"
-        )
+        assert np.abs(stored.astype(int) - scene.image).mean() < 8, "the JPEG should show the scene, in RGB order"
         annotations = coco.imgToAnns[image_id]
         assert len(annotations) == len(scene.instances)
         for annotation, instance in zip(annotations, scene.instances):

@@ -26,9 +26,7 @@ def flat_layout(*, solid: bool, angular_radius: float = 1e-5, color: tuple = (0.
         np.array([0.0, -7.0, 4.0]), np.zeros(3), roll=0.0, field_of_view=0.75, height=HEIGHT, width=WIDTH
     )
     grey = np.full((64, 64, 3), 128, np.uint8)
-    ground = Plane(
-        np.array([0.0, 0.0, 1.0]), 0.0, np.eye(3)[0], np.eye(3)[1], PaintedTexture((grey,), 10.0), 0.0
-    )
+    ground = Plane(np.array([0.0, 0.0, 1.0]), 0.0, np.eye(3)[0], np.eye(3)[1], PaintedTexture((grey,), 10.0), 0.0)
     white = np.ones(3, np.float32)
     lighting = Lighting(
         direction=np.array([-0.48, -0.36, 0.8]),
@@ -40,9 +38,7 @@ def flat_layout(*, solid: bool, angular_radius: float = 1e-5, color: tuple = (0.
         horizon=white * np.float32(0.4),
     )
     rgb = np.array(color, np.float32)
-    pattern = Pattern(
-        "plain", rgb, rgb, 1.0, np.eye(3, dtype=np.float32), np.zeros((3, 1), np.float32), grey[..., 0]
-    )
+    pattern = Pattern("plain", rgb, rgb, 1.0, np.eye(3, dtype=np.float32), np.zeros((3, 1), np.float32), grey[..., 0])
     ball = Solid(Sphere(RADIUS), np.eye(3), CENTRE, pattern, specular=0.0, shininess=10.0, reflection=0.0)
     return Layout(
         camera,

@@ -126,9 +126,7 @@ def test_reach_and_bounding_radius_hold_the_surface_tightly(shape: Shape) -> Non
 
 
 def _camera() -> Camera:
-    return Camera.look_at(
-        np.array([3.0, -4.0, 3.0]), np.zeros(3), roll=0.1, field_of_view=0.7, height=160, width=200
-    )
+    return Camera.look_at(np.array([3.0, -4.0, 3.0]), np.zeros(3), roll=0.1, field_of_view=0.7, height=160, width=200)
 
 
 def _local_rays(camera: Camera, rotation: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -166,9 +164,7 @@ def test_sphere_mask_is_the_analytic_disc() -> None:
     np.testing.assert_array_equal(mask[clear], (angle < limit)[clear])
 
 
-@pytest.mark.parametrize(
-    "shape", [Cube(0.7), Cylinder(0.5, 0.8), Cone(0.7, 1.5)], ids=["cube", "cylinder", "cone"]
-)
+@pytest.mark.parametrize("shape", [Cube(0.7), Cylinder(0.5, 0.8), Cone(0.7, 1.5)], ids=["cube", "cylinder", "cone"])
 def test_convex_mask_is_the_hull_of_the_projected_outline(shape: Shape) -> None:
     cv2 = pytest.importorskip("cv2")
     camera, centre = _camera(), np.array([0.2, -0.1, 0.5])
@@ -184,9 +180,7 @@ def test_convex_mask_is_the_hull_of_the_projected_outline(shape: Shape) -> None:
                 [ring * shape.radius + [[0], [0], [z]] for z in (-shape.half_height, shape.half_height)], 1
             )
         case Cone():
-            outline = np.concatenate(
-                [ring * shape.radius + [[0], [0], [shape.base]], [[0], [0], [shape.apex]]], 1
-            )
+            outline = np.concatenate([ring * shape.radius + [[0], [0], [shape.base]], [[0], [0], [shape.apex]]], 1)
     hull = cv2.convexHull(_projected(camera, rotation @ outline + centre[:, None]).astype(np.float32))
     origin, direction = _local_rays(camera, rotation, centre)
     mask = np.isfinite(shape.enter(origin, direction)).reshape(camera.height, camera.width)

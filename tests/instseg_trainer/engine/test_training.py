@@ -12,19 +12,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from instseg_rt.scenes.dataset import make_dataset
 
 paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
 
-from instseg_trainer.config import load_config  # noqa: E402
-from instseg_trainer.engine.checkpoint import TrainingState, latest_checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
-from instseg_trainer.engine.ema import ModelEMA  # noqa: E402
-from instseg_trainer.engine.schedule import CosineSchedule  # noqa: E402
-from instseg_trainer.engine.trainer import Trainer  # noqa: E402
-from instseg_trainer.errors import CheckpointError, ConfigError  # noqa: E402
-from instseg_trainer.weights import read_pdparams  # noqa: E402
+from instseg_trainer.config import load_config
+from instseg_trainer.engine.checkpoint import (
+    TrainingState,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
+from instseg_trainer.engine.ema import ModelEMA
+from instseg_trainer.engine.schedule import CosineSchedule
+from instseg_trainer.engine.trainer import Trainer
+from instseg_trainer.errors import CheckpointError, ConfigError
+from instseg_trainer.weights import read_pdparams
 
-_COMMAND = "import sys, argparse; from instseg_trainer.cli import *; p = argparse.ArgumentParser(); add_train_arguments(p); sys.exit(run_train(p.parse_args()))"
+_COMMAND = """
+import argparse, sys
+from instseg_trainer.cli import add_train_arguments, run_train
+parser = argparse.ArgumentParser()
+add_train_arguments(parser)
+sys.exit(run_train(parser.parse_args()))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +94,9 @@ def test_killed_and_resumed_ends_like_an_undisturbed_training(scenes: Path, tmp_
     done = load_checkpoint(broken).state.iteration
     assert 4 <= done < iterations
 
-    subprocess.run(command([*overrides(scenes, broken), f"Train.resume_path={broken}"]), check=True, capture_output=True)
+    subprocess.run(
+        command([*overrides(scenes, broken), f"Train.resume_path={broken}"]), check=True, capture_output=True
+    )
     resumed = json.loads((broken / "train_result.json").read_text())
     assert resumed["iterations"] == iterations
     np.testing.assert_allclose(losses(broken), losses(whole), rtol=1e-6)

@@ -11,7 +11,8 @@ from paddle.nn import functional as F
 @dataclass
 class Assignment:
     """Per anchor point: class_ids (B, L) int64, `num_classes` where nothing is assigned; boxes (B, L, 4) xyxy;
-    scores (B, L, num_classes), the alignment as a soft target; object_index (B, L) int64 into the padded objects of the image."""
+    scores (B, L, num_classes), the alignment as a soft target; object_index (B, L) int64 into the padded objects of
+    the image."""
 
     class_ids: paddle.Tensor
     boxes: paddle.Tensor
@@ -50,8 +51,10 @@ class TaskAlignedAssigner:
     ) -> Assignment:
         """
         Args:
-            scores: (B, L, num_classes) probabilities. boxes: (B, L, 4) xyxy, input pixels. anchor_points: (L, 2), input pixels.
-            object_class_ids: (B, n, 1) int64. object_boxes: (B, n, 4) xyxy. object_mask: (B, n, 1), 1 for objects, 0 for padding.
+            scores: (B, L, num_classes) probabilities. boxes: (B, L, 4) xyxy, input pixels. anchor_points: (L, 2),
+            input pixels.
+            object_class_ids: (B, n, 1) int64. object_boxes: (B, n, 4) xyxy. object_mask: (B, n, 1), 1 for objects, 0
+            for padding.
         """
         batch, points, num_classes = scores.shape
         objects = object_boxes.shape[1]
@@ -66,9 +69,7 @@ class TaskAlignedAssigner:
         iou = pairwise_iou(object_boxes, boxes)  # (B, n, L)
         class_ids = object_class_ids.squeeze(-1)
         image_index = paddle.arange(batch, dtype=class_ids.dtype).unsqueeze(-1).expand([batch, objects])
-        class_scores = paddle.gather_nd(
-            scores.transpose([0, 2, 1]), paddle.stack([image_index, class_ids], axis=-1)
-        )
+        class_scores = paddle.gather_nd(scores.transpose([0, 2, 1]), paddle.stack([image_index, class_ids], axis=-1))
         alignment = class_scores.pow(self.alpha) * iou.pow(self.beta)
 
         corner, far = object_boxes.unsqueeze(2).split(2, axis=-1)

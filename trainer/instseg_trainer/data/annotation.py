@@ -34,9 +34,7 @@ class Annotation:
     is_crowd: bool
 
 
-def parse_annotation(
-    item: dict[str, Any], category_id: int, height: int, width: int, where: str
-) -> Annotation | None:
+def parse_annotation(item: dict[str, Any], category_id: int, height: int, width: int, where: str) -> Annotation | None:
     """Read one annotation of an image of `height` x `width` pixels; `where` begins every error message.
 
     Returns None (and logs why) for what can be left out: marked `ignore`, no area, an empty box, no drawable
@@ -93,16 +91,10 @@ def parse_shape(value: object, height: int, width: int, where: str) -> Shape:
         except DataError as error:
             raise DataError(f"{where}: segmentation: {error}") from None
     if not isinstance(value, list):
-        raise DataError(
-            f"{where}: segmentation is missing or neither polygons nor RLE; a mask model cannot do without"
-        )
+        raise DataError(f"{where}: segmentation is missing or neither polygons nor RLE; a mask model cannot do without")
     parts = []
     for index, numbers in enumerate(value):
-        if (
-            not isinstance(numbers, list)
-            or len(numbers) % 2
-            or not all(is_number(number) for number in numbers)
-        ):
+        if not isinstance(numbers, list) or len(numbers) % 2 or not all(is_number(number) for number in numbers):
             raise DataError(f"{where}: segmentation[{index}] must be a list of x, y pairs of finite numbers")
         if len(numbers) < 6:
             continue

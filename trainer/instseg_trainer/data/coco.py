@@ -48,9 +48,7 @@ class ImageRecord:
         except cv2.error as error:
             raise DataError(f"{self.path}: cannot decode the image: {error.err}") from error
         if bgr is None:
-            raise DataError(
-                f"{self.path}: not an image that can be decoded; replace it or remove it from the data set"
-            )
+            raise DataError(f"{self.path}: not an image that can be decoded; replace it or remove it from the data set")
         height, width = bgr.shape[:2]
         if (height, width) != (self.height, self.width):
             raise DataError(
@@ -58,9 +56,7 @@ class ImageRecord:
                 f"{self.image_id} says {self.width}x{self.height}: correct width and height there"
             )
         segments = tuple(
-            Segmentation(bitmap=shape.decode())
-            if isinstance(shape, RunLength)
-            else Segmentation(polygons=shape)
+            Segmentation(bitmap=shape.decode()) if isinstance(shape, RunLength) else Segmentation(polygons=shape)
             for shape in self.shapes
         )
         return Sample(
@@ -127,13 +123,9 @@ class CocoDataset:
         self._class_ids = {category.id: index for index, category in enumerate(self.categories)}
         self.records = self._read_records(document, allow_empty, keep_crowds)
         if not self.records:
-            raise DataError(
-                f"{self.annotation_file}: no image with a usable instance annotation: nothing to load"
-            )
+            raise DataError(f"{self.annotation_file}: no image with a usable instance annotation: nothing to load")
         if self._invalid_left_out:
-            _logger.warning(
-                "%s: %d invalid annotations left out", self.annotation_file, self._invalid_left_out
-            )
+            _logger.warning("%s: %d invalid annotations left out", self.annotation_file, self._invalid_left_out)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -198,13 +190,10 @@ class CocoDataset:
         for entry in document.annotations:
             if entry.category_id not in self._class_ids:
                 raise DataError(
-                    f"{entry.where}: category_id {entry.category_id} is not among the categories "
-                    f"{self.category_ids}"
+                    f"{entry.where}: category_id {entry.category_id} is not among the categories {self.category_ids}"
                 )
             image = document.images[entry.image_id]
-            annotation = parse_annotation(
-                entry.data, entry.category_id, image.height, image.width, entry.where
-            )
+            annotation = parse_annotation(entry.data, entry.category_id, image.height, image.width, entry.where)
             if annotation is None:
                 self._invalid_left_out += 1
             elif annotation.is_crowd and not keep_crowds:

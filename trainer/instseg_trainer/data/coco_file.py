@@ -58,9 +58,7 @@ class CocoFile:
     def _entries(self, document: dict[str, Any], key: str) -> list[dict[str, Any]]:
         entries = document.get(key)
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise DataError(
-                f"{self.path}: {key} is missing or no list of objects; expected a COCO instance file"
-            )
+            raise DataError(f"{self.path}: {key} is missing or no list of objects; expected a COCO instance file")
         return entries
 
     def _read_categories(self, document: dict[str, Any]) -> tuple[Category, ...]:
@@ -103,9 +101,7 @@ class CocoFile:
                 raise DataError(f"{where}: image_id {image_id} is not among the images")
             category_id = _identifier(item, "category_id", where)
             if category_id not in known:
-                raise DataError(
-                    f"{where}: category_id {category_id} is not among the categories {sorted(known)}"
-                )
+                raise DataError(f"{where}: category_id {category_id} is not among the categories {sorted(known)}")
             annotations.append(AnnotationEntry(annotation_id, image_id, category_id, item, where))
         return annotations
 
@@ -123,9 +119,7 @@ def _read_image(item: dict[str, Any], where: str) -> ImageEntry:
             raise DataError(f"{where}: {key} is {value!r}, expected a whole number of pixels above 0")
     assert isinstance(height, int) and isinstance(width, int)
     if height * width > _MAXIMUM_PIXELS:
-        raise DataError(
-            f"{where}: {width}x{height} pixels, more than the {_MAXIMUM_PIXELS} that can be loaded"
-        )
+        raise DataError(f"{where}: {width}x{height} pixels, more than the {_MAXIMUM_PIXELS} that can be loaded")
     return ImageEntry(name, height, width)
 
 

@@ -42,9 +42,7 @@ class RandomDistort:
         for name in ("hue", "saturation", "contrast", "brightness"):
             values = getattr(self, name)
             if len(values) != 3 or not values[0] <= values[1] or not 0.0 <= values[2] <= 1.0:
-                raise DataError(
-                    f"RandomDistort: {name} is {list(values)}, expected [lower, upper, probability]"
-                )
+                raise DataError(f"RandomDistort: {name} is {list(values)}, expected [lower, upper, probability]")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         if rng.uniform() > self.prob:

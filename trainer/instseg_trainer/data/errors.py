@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from instseg_trainer.errors import TrainerError
 
-class DataError(ValueError):
+
+class DataError(TrainerError, ValueError):
     """A data set, an image or a setting is wrong; the message is one line: what, where, what to do."""

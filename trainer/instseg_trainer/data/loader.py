@@ -24,6 +24,9 @@ class DataLoader:
 
     `num_workers` 0 prepares batches in the calling thread. Workers start with the first epoch and live until
     `close()` (or the `with` block's end); an epoch left early ends them too, the next one starts new ones.
+    With several training processes each has a loader with its own `rank` of `ranks` and gets its part of every
+    global batch of `batch_size * ranks` images.
+
     `prefetch_batches` finished batches wait beside those that the workers hold. Not thread-safe; one epoch at
     a time.
     """
@@ -41,6 +44,8 @@ class DataLoader:
         prefetch_batches: int = 2,
         mask_stride: int = 4,
         normalization: Normalization | None = None,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         for name, value, lowest in (
             ("batch_size", batch_size, 1),
@@ -51,14 +56,20 @@ class DataLoader:
         ):
             if value < lowest:
                 raise DataError(f"DataLoader: {name} is {value}, expected at least {lowest}")
-        if drop_last and len(dataset) < batch_size:
+        if not 0 <= rank < ranks or (ranks > 1 and not drop_last):
             raise DataError(
-                f"{dataset.annotation_file}: {len(dataset)} images are less than one batch of {batch_size}: "
+                f"DataLoader: rank {rank} of {ranks} with drop_last {drop_last}: expected rank < ranks, "
+                "and drop_last with several ranks"
+            )
+        if drop_last and len(dataset) < batch_size * ranks:
+            raise DataError(
+                f"{dataset.annotation_file}: {len(dataset)} images are less than one batch of {batch_size * ranks}: "
                 "use a smaller batch"
             )
         self._dataset = dataset
         self._transforms = tuple(transforms)
         self._batch_size = batch_size
+        self._rank, self._ranks = rank, ranks
         self._seed = seed
         self._shuffle = shuffle
         self._drop_last = drop_last
@@ -71,7 +82,7 @@ class DataLoader:
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        full, rest = divmod(len(self._dataset), self._batch_size)
+        full, rest = divmod(len(self._dataset), self._batch_size * self._ranks)
         return full if self._drop_last or not rest else full + 1
 
     def __enter__(self) -> DataLoader:
@@ -94,9 +105,7 @@ class DataLoader:
         Raises DataError for a file that cannot be used, RuntimeError when a worker fails.
         """
         if epoch < 0 or not 0 <= start_iteration <= len(self):
-            raise DataError(
-                f"no iteration {start_iteration} of epoch {epoch}: an epoch has {len(self)} iterations"
-            )
+            raise DataError(f"no iteration {start_iteration} of epoch {epoch}: an epoch has {len(self)} iterations")
         tasks = self._tasks(epoch, start_iteration)
         if not self._num_workers:
             return (prepare_batch(task).finish(self._normalization) for task in tasks)
@@ -105,11 +114,10 @@ class DataLoader:
     def _tasks(self, epoch: int, start_iteration: int) -> Iterator[BatchTask]:
         order = np.arange(len(self._dataset))
         if self._shuffle:
-            order = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(epoch,))).permutation(
-                order
-            )
+            order = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(epoch,))).permutation(order)
         for iteration in range(start_iteration, len(self)):
-            indices = order[iteration * self._batch_size : (iteration + 1) * self._batch_size].tolist()
+            first = (iteration * self._ranks + self._rank) * self._batch_size
+            indices = order[first : first + self._batch_size].tolist()
             yield BatchTask(
                 records=tuple(self._dataset.records[index] for index in indices),
                 indices=tuple(indices),

@@ -78,9 +78,7 @@ class Segmentation:
         if self.bitmap is not None:
             return Segmentation(bitmap=np.ascontiguousarray(self.bitmap[:, ::-1]))
         assert self.polygons is not None
-        return Segmentation(
-            polygons=tuple(part * (-1.0, 1.0) + np.array((width, 0.0)) for part in self.polygons)
-        )
+        return Segmentation(polygons=tuple(part * (-1.0, 1.0) + np.array((width, 0.0)) for part in self.polygons))
 
     def crop(self, left: int, top: int, right: int, bottom: int) -> Segmentation:
         """What lies in the window [left, right) x [top, bottom), in its coordinates; may be empty."""
@@ -108,9 +106,7 @@ class Segmentation:
         """Stretch with the image, whose new size is `height` x `width`."""
         if self.bitmap is not None:
             # Interpolating before the threshold keeps an enlarged outline smooth.
-            stretched = cv2.resize(
-                self.bitmap * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR
-            )
+            stretched = cv2.resize(self.bitmap * np.uint8(255), (width, height), interpolation=cv2.INTER_LINEAR)
             return Segmentation(bitmap=(stretched > 127).astype(np.uint8))
         assert self.polygons is not None
         return Segmentation(polygons=tuple(part * (factor_x, factor_y) for part in self.polygons))

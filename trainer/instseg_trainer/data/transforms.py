@@ -137,9 +137,7 @@ class RandomExpand:
             sample,
             image=as_bytes(canvas),
             boxes=sample.boxes + np.array([left, top, left, top], dtype=np.float32),
-            segments=tuple(
-                segment.place(left, top, canvas_height, canvas_width) for segment in sample.segments
-            ),
+            segments=tuple(segment.place(left, top, canvas_height, canvas_width) for segment in sample.segments),
         )
 
 
@@ -166,9 +164,7 @@ class RandomCrop:
 
     def __post_init__(self) -> None:
         if not self.is_mask_crop:
-            raise DataError(
-                "RandomCrop: is_mask_crop is False, which would leave masks where the image was; set it"
-            )
+            raise DataError("RandomCrop: is_mask_crop is False, which would leave masks where the image was; set it")
         if self.ioumode not in ("iou", "iof"):
             raise DataError(f"RandomCrop: ioumode is {self.ioumode!r}, expected iou or iof")
         if not 0.0 < self.scaling[0] <= self.scaling[1] <= 1.0:
@@ -250,8 +246,7 @@ def crop(sample: Sample, window: tuple[int, int, int, int], kept: NDArray[np.int
 
 
 _TRANSFORMS: dict[str, type] = {
-    transform.__name__: transform
-    for transform in (RandomDistort, RandomExpand, RandomCrop, RandomFlip, Resize)
+    transform.__name__: transform for transform in (RandomDistort, RandomExpand, RandomCrop, RandomFlip, Resize)
 }
 
 
@@ -269,9 +264,7 @@ def build_transforms(config: Sequence[Mapping[str, Mapping[str, Any] | None]]) -
 
 def _build_transform(entry: Mapping[str, Mapping[str, Any] | None], where: str) -> Transform:
     if not isinstance(entry, Mapping) or len(entry) != 1:
-        raise DataError(
-            f"{where} is {entry!r}, expected one name with its parameters, such as RandomFlip: {{}}"
-        )
+        raise DataError(f"{where} is {entry!r}, expected one name with its parameters, such as RandomFlip: {{}}")
     name, parameters = next(iter(entry.items()))
     transform = _TRANSFORMS.get(name)
     if transform is None:

@@ -24,8 +24,7 @@ from instseg_trainer.data.errors import DataError
 
 # The child sees the modules that the parent sees, wherever the parent found them.
 _BOOTSTRAP = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from instseg_trainer.data.worker import serve; serve()"
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from instseg_trainer.data.worker import serve; serve()"
 )
 
 

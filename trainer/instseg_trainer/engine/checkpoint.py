@@ -1,6 +1,7 @@
 """Checkpoints: everything that a training needs to go on as if it had never stopped.
 
-A checkpoint is a folder `checkpoints/iter_<n>` with `model.pdparams`, `model.pdema`, `model.pdopt` and `model.pdstates` (YAML). It is
+A checkpoint is a folder `checkpoints/iter_<n>` with `model.pdparams`, `model.pdema`, `model.pdopt` and
+`model.pdstates` (YAML). It is
 written under another name and renamed when it is complete, so a folder of that name is always whole.
 """
 

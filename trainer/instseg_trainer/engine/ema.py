@@ -12,7 +12,8 @@ from ..errors import CheckpointError
 
 
 class ModelEMA:
-    """average = d * average + (1 - d) * weights with d = min(decay, (1 + step) / (10 + step)): young averages forget their start.
+    """average = d * average + (1 - d) * weights with d = min(decay, (1 + step) / (10 + step)): young averages forget
+    their start.
 
     Running statistics are averaged too; parameters that are fixed (no gradient, no statistics) are taken as they are.
     """

@@ -52,9 +52,7 @@ def evaluate_model(
     return evaluator.evaluate(), evaluator
 
 
-def add_detections(
-    evaluator: CocoEvaluator, image_id: int, detections: Detections, category_ids: np.ndarray
-) -> None:
+def add_detections(evaluator: CocoEvaluator, image_id: int, detections: Detections, category_ids: np.ndarray) -> None:
     from pycocotools import mask as mask_tools
 
     rles = [mask_tools.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in detections.masks]

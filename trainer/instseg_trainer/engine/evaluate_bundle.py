@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import instseg_rt
 import numpy as np
+
+import instseg_rt
 
 from ..data import CocoDataset
 from ..errors import ConfigError
@@ -28,16 +29,15 @@ def evaluate_bundle(
         category_ids = np.asarray(predictor.info.category_ids)
         if tuple(predictor.info.category_ids) != tuple(dataset.category_ids):
             raise ConfigError(
-                f"{bundle}: its category ids {list(predictor.info.category_ids)[:5]}… are not those of {dataset.annotation_file} "
-                f"({list(dataset.category_ids)[:5]}…): export with --labels {dataset.annotation_file}"
+                f"{bundle}: its category ids {list(predictor.info.category_ids)[:5]}… are not those of "
+                f"{dataset.annotation_file} ({list(dataset.category_ids)[:5]}…): export with "
+                f"--labels {dataset.annotation_file}"
             )
         for index in range(len(dataset)):
             sample = dataset[index]
             result = predictor(np.ascontiguousarray(sample.image[..., ::-1]))
             height, width = sample.original_size
-            rles = [
-                {"size": [height, width], "counts": mask.rle(height, width)} for mask in result.packed_masks
-            ]
+            rles = [{"size": [height, width], "counts": mask.rle(height, width)} for mask in result.packed_masks]
             evaluator.add(sample.image_id, result.boxes, result.scores, category_ids[result.class_ids], rles)
             on_progress(index + 1)
     return evaluator.evaluate(), evaluator

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 
@@ -18,20 +19,26 @@ _WINDOW = 20  # iterations over which speed is averaged
 
 
 class TrainingLog:
-    """`metrics.jsonl` gets one object per iteration and one per evaluation. When a training is resumed at `resume_at`, records of
-    iterations after it (done, but lost with the process) are dropped, so that the curve has every iteration once."""
+    """`metrics.jsonl` gets one object per iteration and one per evaluation. When a training is resumed at
+    `resume_at`, records of
+    iterations after it (done, but lost with the process) are dropped, so that the curve has every iteration once. A
+    `silent` log, of a
+    process that is not the main one, says and writes nothing."""
 
-    def __init__(self, output: Path, resume_at: int | None) -> None:
-        self.console = Console(stderr=True)
+    def __init__(self, output: Path, resume_at: int | None, silent: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=silent)
         self.last_loss = float("nan")
         self._metrics_path = output / "metrics.jsonl"
+        self._seconds: deque[tuple[float, float, int]] = deque(maxlen=_WINDOW)
+        if silent:
+            self._metrics = self._text = _open(Path(os.devnull), "w")
+            return
         kept = self._records_up_to(resume_at) if resume_at is not None else []
         temporary = self._metrics_path.with_name(".metrics.jsonl.tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         temporary.replace(self._metrics_path)
-        self._metrics = self._metrics_path.open("a", encoding="utf-8", buffering=1)
-        self._text = (output / "train.log").open("a" if resume_at is not None else "w", encoding="utf-8", buffering=1)
-        self._seconds: deque[tuple[float, float, int]] = deque(maxlen=_WINDOW)
+        self._metrics = _open(self._metrics_path, "a")
+        self._text = _open(output / "train.log", "w" if resume_at is None else "a")
 
     def __enter__(self) -> TrainingLog:
         return self
@@ -47,12 +54,28 @@ class TrainingLog:
         self.console.print(text, markup=False, highlight=False)
 
     def iteration(
-        self, iteration: int, epoch: int, learning_rate: float, losses: Mapping[str, float], *, data_s: float, compute_s: float,
-        images: int, shown: bool,
-    ) -> None:  # fmt: skip
+        self,
+        iteration: int,
+        epoch: int,
+        learning_rate: float,
+        losses: Mapping[str, float],
+        *,
+        data_s: float,
+        compute_s: float,
+        images: int,
+        shown: bool,
+    ) -> None:
+        """One iteration of `images` images; `shown`: also as a line. `epoch` counts from 0."""
         self.last_loss = losses["loss"]
         self._seconds.append((data_s, compute_s, images))
-        self._record(iteration=iteration, epoch=epoch + 1, learning_rate=learning_rate, data_s=round(data_s, 4), compute_s=round(compute_s, 4), **losses)  # fmt: skip
+        self._record(
+            iteration=iteration,
+            epoch=epoch + 1,
+            learning_rate=learning_rate,
+            data_s=round(data_s, 4),
+            compute_s=round(compute_s, 4),
+            **losses,
+        )
         if shown:
             data, compute, count = (sum(column) for column in zip(*self._seconds, strict=True))
             parts = " ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items())
@@ -63,8 +86,12 @@ class TrainingLog:
 
     def evaluation(self, iteration: int, epoch: int, metrics: CocoMetrics) -> None:
         self._record(
-            iteration=iteration, epoch=epoch + 1, mask_ap=metrics.mask.ap, mask_ap50=metrics.mask.ap50, box_ap=metrics.box.ap
-        )  # fmt: skip
+            iteration=iteration,
+            epoch=epoch + 1,
+            mask_ap=metrics.mask.ap,
+            mask_ap50=metrics.mask.ap50,
+            box_ap=metrics.box.ap,
+        )
         self.say(
             f"epoch {epoch + 1} mask AP {metrics.mask.ap:.4f} AP50 {metrics.mask.ap50:.4f} box AP {metrics.box.ap:.4f}"
         )
@@ -85,3 +112,8 @@ class TrainingLog:
                 records.append(record)
                 self.last_loss = record.get("loss", self.last_loss)
         return records
+
+
+def _open(path: Path, mode: str) -> TextIO:
+    """A text file that has every line on disk as soon as it is written."""
+    return cast(TextIO, path.open(mode, encoding="utf-8", buffering=1))

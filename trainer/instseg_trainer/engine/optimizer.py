@@ -11,7 +11,9 @@ from ..errors import ConfigError
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Layer, learning_rate: float) -> paddle.optimizer.Optimizer:
-    """Momentum SGD with L2 decay on everything but BatchNorm, or AdamW whose decay leaves out vectors (norms, biases)."""
+    """Momentum SGD with L2 decay on everything but BatchNorm, or AdamW whose decay leaves out vectors (norms,
+    biases).
+    """
     parameters = [p for p in model.parameters() if not p.stop_gradient]
     clip = nn.ClipGradByGlobalNorm(config.gradient_clip) if config.gradient_clip > 0 else None
     if config.type == "momentum":

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CosineSchedule:
-    """Linear from 0 over `warmup_steps` iterations, then half a cosine (Loshchilov and Hutter, "SGDR", 2017, equation 5) that
+    """Linear from 0 over `warmup_steps` iterations, then half a cosine (Loshchilov and Hutter, "SGDR", 2017, equation
+    5) that
     reaches `minimum` at iteration `cosine_steps`; the training may end before that."""
 
     learning_rate: float

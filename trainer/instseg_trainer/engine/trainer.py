@@ -21,6 +21,7 @@ from ..losses.ppyoloe_seg_loss import Targets
 from ..models import build_model
 from ..weights import load_weights, read_pdparams, write_pdparams
 from .checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
+from .distributed import join_world
 from .ema import ModelEMA
 from .evaluate import INTERPOLATION, evaluate_model
 from .log import TrainingLog
@@ -40,14 +41,17 @@ class TrainingResult:
 
 
 class Trainer:
-    """Trains what `config` says and leaves in its output folder: `best_model/best_model.pdparams` (averaged weights), `checkpoints/`,
+    """Trains what `config` says and leaves in its output folder: `best_model/best_model.pdparams` (averaged weights),
+    `checkpoints/`,
     `config.yaml`, `categories.json`, `train.log`, `metrics.jsonl` and `train_result.json`.
 
-    With `Train.resume_path` a training goes on from its newest checkpoint, on the same curve as if it had never stopped.
+    With `Train.resume_path` a training goes on from its newest checkpoint, on the same curve as if it had never
+    stopped.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.world = join_world()
         train, recipe = config.Train, config.Recipe
         if config.Global.dataset_dir is None:
             raise ConfigError("Global.dataset_dir: expected the data set's folder (-o Global.dataset_dir=DIR)")
@@ -62,7 +66,8 @@ class Trainer:
         num_classes = len(self.train_set.categories)
         if train.num_classes is not None and train.num_classes != num_classes:
             raise ConfigError(
-                f"Train.num_classes: {train.num_classes}, but {self.train_set.annotation_file} has {num_classes} categories"
+                f"Train.num_classes: {train.num_classes}, but {self.train_set.annotation_file} has "
+                f"{num_classes} categories"
             )
         resize = Resize(target_size=(height, width), keep_ratio=False, interp=INTERPOLATION)
         self.loader = DataLoader(
@@ -71,6 +76,8 @@ class Trainer:
             batch_size=train.batch_size,
             seed=recipe.seed,
             num_workers=recipe.workers,
+            rank=self.world.rank,
+            ranks=self.world.size,
         )
         paddle.seed(recipe.seed)
         with paddle.utils.unique_name.guard():
@@ -88,7 +95,8 @@ class Trainer:
 
     def run(self) -> TrainingResult:
         """Trains to the end. KeyboardInterrupt leaves the last checkpoint behind and goes up."""
-        # The optimizer's state goes by names that Paddle counts up: they must come out the same when a training is resumed.
+        # The optimizer's state goes by names that Paddle counts up: they must come out the same when a training is
+        # resumed.
         with paddle.utils.unique_name.guard():
             return self._run()
 
@@ -96,10 +104,10 @@ class Trainer:
         config, train = self.config, self.config.Train
         checkpoint = load_checkpoint(self.output) if train.resume_path else None
         self.output.mkdir(parents=True, exist_ok=True)
-        _write_text(self.output / "config.yaml", to_yaml(config))
-        categories = [asdict(category) for category in self.train_set.categories]
-        _write_text(self.output / "categories.json", json.dumps(categories, ensure_ascii=False, indent=1) + "\n")
-        with TrainingLog(self.output, resume_at=checkpoint.state.iteration if checkpoint else None) as log, self.loader:
+        if self.world.is_main:
+            self._describe()
+        resume_at = checkpoint.state.iteration if checkpoint else None
+        with TrainingLog(self.output, resume_at, silent=not self.world.is_main) as log, self.loader:
             if checkpoint is None and train.pretrain_weight_path:
                 arrays = read_pdparams(train.pretrain_weight_path)
                 report = load_weights(
@@ -110,14 +118,26 @@ class Trainer:
             if checkpoint is not None:
                 self._restore(checkpoint, ema)
                 log.say(f"resumed {self.output} at iteration {self.state.iteration}")
+            self.world.broadcast_weights(list(self.model.state_dict().values()))
             log.say(f"{config.Global.model}, train: {self.train_set.summary()}")
             log.say(f"val: {self.val_set.summary()}")
             final_loss = self._loop(log, ema)
+        # Only the main process evaluates and writes.
         result = TrainingResult(
-            self.state.best_ap, self.state.best_epoch, final_loss, self.state.iteration, self.output / "best_model" / "best_model.pdparams"
-        )  # fmt: skip
-        _write_text(self.output / "train_result.json", json.dumps(asdict(result), default=str, indent=2) + "\n")
+            self.state.best_ap,
+            self.state.best_epoch,
+            final_loss,
+            self.state.iteration,
+            self.output / "best_model" / "best_model.pdparams",
+        )
+        if self.world.is_main:
+            _write_text(self.output / "train_result.json", json.dumps(asdict(result), default=str, indent=2) + "\n")
         return result
+
+    def _describe(self) -> None:
+        _write_text(self.output / "config.yaml", to_yaml(self.config))
+        categories = [asdict(category) for category in self.train_set.categories]
+        _write_text(self.output / "categories.json", json.dumps(categories, ensure_ascii=False, indent=1) + "\n")
 
     def _loop(self, log: TrainingLog, ema: ModelEMA) -> float:
         train, per_epoch = self.config.Train, len(self.loader)
@@ -132,15 +152,26 @@ class Trainer:
                 for batch in self.loader.epoch(epoch, start if epoch == first_epoch else 0):
                     begin = time.perf_counter()
                     losses = self._step(batch)
-                    ema.update()
+                    if self.world.is_main:
+                        ema.update()
                     self.state.iteration += 1
                     loss = losses["loss"]
                     end = time.perf_counter()
                     log.iteration(
-                        self.state.iteration, epoch, self.optimizer.get_lr(), losses, data_s=begin - ready, compute_s=end - begin,
-                        images=len(batch), shown=self.state.iteration % train.log_interval == 0,
-                    )  # fmt: skip
-                    progress.update(bar, completed=self.state.iteration, description=f"epoch {epoch + 1}/{train.epochs_iters} loss {loss:.3f}")
+                        self.state.iteration,
+                        epoch,
+                        self.optimizer.get_lr(),
+                        losses,
+                        data_s=begin - ready,
+                        compute_s=end - begin,
+                        images=len(batch),
+                        shown=self.state.iteration % train.log_interval == 0,
+                    )
+                    progress.update(
+                        bar,
+                        completed=self.state.iteration,
+                        description=f"epoch {epoch + 1}/{train.epochs_iters} loss {loss:.3f}",
+                    )
                     if self.state.iteration % self.config.Recipe.checkpoint_interval == 0:
                         self._save(ema)
                     ready = time.perf_counter()
@@ -166,12 +197,15 @@ class Trainer:
                 f"(now {self.config.Train.learning_rate}) or set Recipe.optimizer.gradient_clip, then resume"
             )
         losses["loss"].backward()
+        self.world.average_gradients(self.optimizer._parameter_list)
         self.optimizer.step()
         self.optimizer.clear_grad()
         return values
 
     def _evaluate(self, log: TrainingLog, ema: ModelEMA, epoch: int) -> None:
         """Evaluates the averaged weights and keeps them when they are the best so far."""
+        if not self.world.is_main:
+            return
         trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.model.set_state_dict(ema.state)
         try:
@@ -186,16 +220,22 @@ class Trainer:
             self.model.set_state_dict(trained)
 
     def _save(self, ema: ModelEMA) -> None:
+        if not self.world.is_main:
+            return
         self.state.ema_step = ema.step
         save_checkpoint(self.output, self.model.state_dict(), ema.state, self.optimizer.state_dict(), self.state)
 
     def _restore(self, checkpoint: Checkpoint, ema: ModelEMA) -> None:
         saved = checkpoint.state
-        for name, here in (("fingerprint", self.state.fingerprint), ("iterations_per_epoch", self.state.iterations_per_epoch)):
+        for name, here in (
+            ("fingerprint", self.state.fingerprint),
+            ("iterations_per_epoch", self.state.iterations_per_epoch),
+        ):
             if getattr(saved, name) != here:
                 raise CheckpointError(
-                    f"{self.output}: its training had another model, data set, batch size or recipe than this configuration "
-                    f"({name}: {getattr(saved, name)}, here {here}); resume with the configuration in {self.output / 'config.yaml'}"
+                    f"{self.output}: its training had another model, data set, batch size or recipe than this "
+                    f"configuration ({name}: {getattr(saved, name)}, here {here}); resume with the configuration in "
+                    f"{self.output / 'config.yaml'}"
                 )
         load_weights(self.model, checkpoint.model, source=f"{self.output}: checkpoint")
         ema.restore(checkpoint.ema, saved.ema_step)
@@ -209,7 +249,16 @@ class Trainer:
             del train[key]
         for key in ("workers", "checkpoint_interval"):
             del recipe[key]
-        content = yaml.safe_dump([self.config.Global.model, train, recipe, list(self.train_set.labels), len(self.train_set)])
+        content = yaml.safe_dump(
+            [
+                self.config.Global.model,
+                train,
+                recipe,
+                list(self.train_set.labels),
+                len(self.train_set),
+                self.world.size,
+            ]
+        )
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -96,9 +96,7 @@ class CocoEvaluator:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}: not a valid JSON file: {error}") from error
         if not isinstance(entries, list):
-            raise DataError(
-                f"{path}: the file holds a {type(entries).__name__}, expected a list of detections"
-            )
+            raise DataError(f"{path}: the file holds a {type(entries).__name__}, expected a list of detections")
         for index, entry in enumerate(entries):
             evaluator._add_entry(entry, f"{path}: detection {index}")
         return evaluator
@@ -118,21 +116,15 @@ class CocoEvaluator:
         image's size, as `encode_masks` makes them.
         """
         if image_id not in self._file.images:
-            raise DataError(
-                f"{self._file.path}: no image has the id {image_id}; detections belong to its images"
-            )
+            raise DataError(f"{self._file.path}: no image has the id {image_id}; detections belong to its images")
         if image_id in self._added:
-            raise DataError(
-                f"{self._file.path}: image id {image_id} already has its detections; add an image once"
-            )
+            raise DataError(f"{self._file.path}: image id {image_id} already has its detections; add an image once")
         corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
         values = np.asarray(scores, dtype=np.float64).reshape(-1)
         categories = np.asarray(category_ids).reshape(-1)
         counts = (len(corners), len(values), len(categories), len(rles))
         if len(set(counts)) != 1:
-            raise DataError(
-                f"image id {image_id}: {counts} boxes, scores, category ids and masks differ in number"
-            )
+            raise DataError(f"image id {image_id}: {counts} boxes, scores, category ids and masks differ in number")
         if not (np.isfinite(corners).all() and np.isfinite(values).all()):
             raise DataError(f"image id {image_id}: boxes and scores must be finite numbers")
         image = self._file.images[image_id]
@@ -241,10 +233,7 @@ def encode_masks(masks: NDArray[np.uint8] | NDArray[np.bool_]) -> list[dict[str,
     if not len(masks):
         return []
     stacked = np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8)
-    return [
-        {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}
-        for rle in coco_mask.encode(stacked)
-    ]
+    return [{"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")} for rle in coco_mask.encode(stacked)]
 
 
 def _ground_truth(file: CocoFile) -> dict[str, list[dict[str, Any]]]:
@@ -259,8 +248,7 @@ def _ground_truth(file: CocoFile) -> dict[str, list[dict[str, Any]]]:
             annotations.append({**annotation, "id": len(annotations) + 1})
     return {
         "images": [
-            {"id": image_id, "height": image.height, "width": image.width}
-            for image_id, image in file.images.items()
+            {"id": image_id, "height": image.height, "width": image.width} for image_id, image in file.images.items()
         ],
         "categories": [{"id": category.id, "name": category.label} for category in file.categories],
         "annotations": annotations,

@@ -7,9 +7,14 @@ from paddle.nn import functional as F
 
 
 def varifocal_loss(
-    scores: paddle.Tensor, targets: paddle.Tensor, labels: paddle.Tensor, alpha: float = 0.75, gamma: float = 2.0
+    scores: paddle.Tensor,
+    targets: paddle.Tensor,
+    labels: paddle.Tensor,
+    alpha: float = 0.75,
+    gamma: float = 2.0,
 ) -> paddle.Tensor:
-    """Sum over all elements (Zhang et al., "VarifocalNet", CVPR 2021, equation 2, with the weight taking part in the gradient).
+    """Sum over all elements (Zhang et al., "VarifocalNet", CVPR 2021, equation 2, with the weight taking part in the
+    gradient).
 
     scores: probabilities; targets: soft targets (0 for negatives); labels: one-hot 0 or 1. One shape.
     """
@@ -32,7 +37,8 @@ def giou_loss(boxes: paddle.Tensor, targets: paddle.Tensor, epsilon: float = 1e-
 
 
 def distribution_focal_loss(logits: paddle.Tensor, targets: paddle.Tensor) -> paddle.Tensor:
-    """Cross entropy towards the two integers around each target (Li et al., "Generalized Focal Loss", 2020, equation 6).
+    """Cross entropy towards the two integers around each target (Li et al., "Generalized Focal Loss", 2020, equation
+    6).
 
     logits (N, 4, bins), targets (N, 4) in 0 <= t < bins - 1 -> mean over the four sides (N, 1).
     """
@@ -48,7 +54,8 @@ def distribution_focal_loss(logits: paddle.Tensor, targets: paddle.Tensor) -> pa
 def prototype_mask_loss(
     prototypes: paddle.Tensor, coefficients: paddle.Tensor, masks: paddle.Tensor, boxes: paddle.Tensor
 ) -> paddle.Tensor:
-    """Binary cross entropy inside each object's box over the box's share of the image, summed over objects (YOLACT, section 3.4).
+    """Binary cross entropy inside each object's box over the box's share of the image, summed over objects (YOLACT,
+    section 3.4).
 
     prototypes (C, h, w); coefficients (N, C); masks (N, h, w) 0 or 1; boxes (N, 4) xyxy as fractions of the image.
     """

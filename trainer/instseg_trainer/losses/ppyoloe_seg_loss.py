@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Targets:
-    """The objects of a batch, padded to n per image: boxes (B, n, 4) float32 xyxy in input pixels, class_ids (B, n, 1) int64,
-    masks (B, n, h, w) uint8 (at prototype resolution, or larger: then sampled at the nearest pixel), pad_mask (B, n, 1) float32, 1 for real objects."""
+    """The objects of a batch, padded to n per image: boxes (B, n, 4) float32 xyxy in input pixels, class_ids (B, n,
+    1) int64,
+    masks (B, n, h, w) uint8 (at prototype resolution, or larger: then sampled at the nearest pixel), pad_mask (B, n,
+    1) float32, 1 for real objects."""
 
     boxes: paddle.Tensor
     class_ids: paddle.Tensor
@@ -40,9 +42,7 @@ class PPYOLOESegLoss:
         self.weights = weights or LossWeights()
         self.assigner = TaskAlignedAssigner()
 
-    def __call__(
-        self, outputs: HeadOutputs, boxes: paddle.Tensor, targets: Targets
-    ) -> dict[str, paddle.Tensor]:
+    def __call__(self, outputs: HeadOutputs, boxes: paddle.Tensor, targets: Targets) -> dict[str, paddle.Tensor]:
         """boxes (B, L, 4): decoded, in strides of their own level."""
         scores = F.sigmoid(outputs.class_logits)
         strides = outputs.strides
@@ -81,12 +81,7 @@ class PPYOLOESegLoss:
             loss_mask = self._mask_loss(outputs, assignment, targets, positive) / total_score
 
         weights = self.weights
-        loss = (
-            weights.cls * loss_cls
-            + weights.iou * loss_iou
-            + weights.dfl * loss_dfl
-            + weights.mask * loss_mask
-        )
+        loss = weights.cls * loss_cls + weights.iou * loss_iou + weights.dfl * loss_dfl + weights.mask * loss_mask
         return {
             "loss": loss,
             "loss_cls": loss_cls,

@@ -1,4 +1,6 @@
-"""CSP-PAN, the neck of PP-YOLOE: a top-down and a bottom-up path of CSP stages (PP-YOLOE, section 2.2; PANet, Liu et al. 2018)."""
+"""CSP-PAN, the neck of PP-YOLOE: a top-down and a bottom-up path of CSP stages (PP-YOLOE, section 2.2; PANet, Liu et
+al. 2018).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from .layers import BasicBlock, ConvBNLayer
 
 
 class SPP(nn.Layer):
-    """Spatial pyramid pooling: the input beside its 5x5, 9x9 and 13x13 maxima, mixed by a 1x1 convolution (He et al., 2014)."""
+    """Spatial pyramid pooling: the input beside its 5x5, 9x9 and 13x13 maxima, mixed by a 1x1 convolution (He et al.,
+    2014).
+    """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
@@ -62,9 +66,7 @@ class CSPPAN(nn.Layer):
                 self.fpn_routes.append(ConvBNLayer(outer, outer // 2, 1))
         for level in range(len(channels) - 1):
             self.pan_stages.append(
-                nn.Sequential(
-                    CSPStage(channels[level] + channels[level + 1], channels[level], blocks, spp=False)
-                )
+                nn.Sequential(CSPStage(channels[level] + channels[level + 1], channels[level], blocks, spp=False))
             )
             self.pan_routes.append(ConvBNLayer(channels[level + 1], channels[level + 1], 3, stride=2))
         self.out_channels = channels
@@ -73,7 +75,8 @@ class CSPPAN(nn.Layer):
         top_down: list[paddle.Tensor] = []
         for level, feature in enumerate(reversed(features)):
             if level:
-                # The target size is named, not a scale factor: Paddle stores the factor as float64 and the ONNX converter refuses it.
+                # The target size is named, not a scale factor: Paddle stores the factor as float64 and the ONNX
+                # converter refuses it.
                 route = self.fpn_routes[level - 1](top_down[-1])
                 route = F.interpolate(route, size=[2 * route.shape[2], 2 * route.shape[3]], mode="nearest")
                 feature = paddle.concat([route, feature], axis=1)  # noqa: PLW2901

@@ -1,4 +1,6 @@
-"""Layers that several backbones, necks and heads share. Sublayer names are the reference's: they are the weight names."""
+"""Layers that several backbones, necks and heads share. Sublayer names are the reference's: they are the weight
+names.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def batch_norm(channels: int) -> nn.BatchNorm2D:
 
 
 class ConvBNLayer(nn.Layer):
-    """Convolution without bias, BatchNorm, then swish unless `act` is False. (B, Cin, H, W) -> (B, Cout, H / stride, W / stride)."""
+    """Convolution without bias, BatchNorm, then swish unless `act` is False. (B, Cin, H, W) -> (B, Cout, H / stride,
+    W / stride).
+    """
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel_size: int = 3, stride: int = 1, act: bool = True
@@ -45,16 +49,18 @@ class ConvBNLayer(nn.Layer):
         return swish(x) if self.act else x
 
     def fused_kernel_bias(self) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """The convolution's kernel and bias with the BatchNorm's running statistics folded in; float64, to be rounded once."""
-        weight, bias, mean, variance = (
-            t.astype("float64") for t in (self.bn.weight, self.bn.bias, self.bn._mean, self.bn._variance)
-        )
+        """The convolution's kernel and bias with the BatchNorm's running statistics folded in; float64, to be rounded
+        once.
+        """
+        state = {name: tensor.astype("float64") for name, tensor in self.bn.state_dict().items()}
+        weight, bias, mean, variance = (state[name] for name in ("weight", "bias", "_mean", "_variance"))
         scale = weight / (variance + self.bn._epsilon).sqrt()
         return self.conv.weight.astype("float64") * scale.reshape([-1, 1, 1, 1]), bias - mean * scale
 
 
 class RepVGGBlock(nn.Layer):
-    """3x3 and 1x1 convolution side by side (Ding et al., "RepVGG", CVPR 2021), the second scaled by a learned `alpha` if asked for.
+    """3x3 and 1x1 convolution side by side (Ding et al., "RepVGG", CVPR 2021), the second scaled by a learned `alpha`
+    if asked for.
 
     `fuse()` folds both branches into one 3x3 convolution, for export only: the weight names change.
     """
@@ -65,7 +71,7 @@ class RepVGGBlock(nn.Layer):
         self.conv2 = ConvBNLayer(channels, channels, 1, act=False)
         self.use_alpha = use_alpha
         if use_alpha:
-            self.alpha = self.create_parameter(
+            self.alpha: paddle.Tensor = self.create_parameter(
                 shape=[1], attr=paddle.ParamAttr(initializer=nn.initializer.Constant(1.0)), dtype="float32"
             )
         self.fused: nn.Conv2D | None = None

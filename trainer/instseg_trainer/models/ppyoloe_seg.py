@@ -43,7 +43,8 @@ class Detections:
 
 @dataclass
 class StageOutputs:
-    """The tensors a runtime gets (see docs/bundle.md): boxes (B, L, 4) xyxy in input pixels, scores (B, num_classes, L),
+    """The tensors a runtime gets (see docs/bundle.md): boxes (B, L, 4) xyxy in input pixels, scores (B, num_classes,
+    L),
     mask_coefficients (B, num_masks, L), prototypes (B, num_masks, H / 4, W / 4)."""
 
     boxes: paddle.Tensor
@@ -76,7 +77,9 @@ class PPYOLOESeg(nn.Layer):
         return self.yolo_head(self.neck(self.backbone(images)))
 
     def loss(self, images: paddle.Tensor, targets: Targets) -> dict[str, paddle.Tensor]:
-        """Scalars `loss` (the weighted sum), `loss_cls`, `loss_iou`, `loss_dfl`, `loss_mask`, and `loss_l1` (reported, not trained on)."""
+        """Scalars `loss` (the weighted sum), `loss_cls`, `loss_iou`, `loss_dfl`, `loss_mask`, and `loss_l1`
+        (reported, not trained on).
+        """
         outputs = self(images)
         distances = self.yolo_head.expected_distances(outputs.distance_logits)
         boxes = distances_to_boxes(outputs.anchor_points / outputs.strides, distances)
@@ -100,7 +103,10 @@ class PPYOLOESeg(nn.Layer):
 
     @paddle.no_grad()
     def predict(
-        self, images: paddle.Tensor, original_sizes: Sequence[tuple[int, int]], score_threshold: float | None = None
+        self,
+        images: paddle.Tensor,
+        original_sizes: Sequence[tuple[int, int]],
+        score_threshold: float | None = None,
     ) -> list[Detections]:
         """One `Detections` per image; `original_sizes` are (height, width) of the images before the resize."""
         outputs = self.stage_outputs(images)
@@ -112,7 +118,7 @@ class PPYOLOESeg(nn.Layer):
             rows, keep, _ = paddle._C_ops.multiclass_nms3(
                 outputs.boxes[index : index + 1],
                 outputs.scores[index : index + 1],
-                None,
+                None,  # type: ignore[arg-type]  # the number of boxes per image: all alike
                 threshold,
                 decode.nms_top_k,
                 decode.keep_top_k,

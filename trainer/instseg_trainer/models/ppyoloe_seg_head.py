@@ -1,6 +1,7 @@
 """Head of PP-YOLOE_seg: class scores, box distances, mask coefficients per anchor point, and mask prototypes.
 
-Detection part: Xu et al., "PP-YOLOE", 2022 (ET-head, DFL). Masks: Bolya et al., "YOLACT", ICCV 2019 (prototypes times coefficients).
+Detection part: Xu et al., "PP-YOLOE", 2022 (ET-head, DFL). Masks: Bolya et al., "YOLACT", ICCV 2019 (prototypes times
+coefficients).
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class ESEAttention(nn.Layer):
 
 
 class MaskPrototypes(nn.Layer):
-    """Finest feature map -> prototypes at twice its resolution: (B, C, H / 8, W / 8) -> (B, num_masks, H / 4, W / 4)."""
+    """Prototypes at twice the finest map's resolution: (B, C, H / 8, W / 8) -> (B, num_masks, H / 4, W / 4)."""
 
     def __init__(self, channels_in: int, channels: int, num_masks: int) -> None:
         super().__init__()
@@ -88,9 +89,7 @@ def make_anchor_points(shapes: Sequence[tuple[int, int]]) -> tuple[np.ndarray, n
 class PPYOLOESegHead(nn.Layer):
     """Features of strides 32, 16, 8 -> `HeadOutputs`."""
 
-    def __init__(
-        self, channels_in: Sequence[int], num_classes: int, width_mult: float, num_masks: int = 32
-    ) -> None:
+    def __init__(self, channels_in: Sequence[int], num_classes: int, width_mult: float, num_masks: int = 32) -> None:
         super().__init__()
         self.num_classes = num_classes
         self.num_masks = num_masks
@@ -110,9 +109,7 @@ class PPYOLOESegHead(nn.Layer):
         self.pred_ins = nn.LayerList([predictor(c, num_masks) for c in channels_in])
         # A fixed ramp 0 .. REG_MAX: the expectation of a distance distribution as a 1x1 convolution.
         self.proj_conv = nn.Conv2D(REG_MAX + 1, 1, 1, bias_attr=False)
-        self.proj_conv.weight.set_value(
-            paddle.arange(REG_MAX + 1, dtype="float32").reshape([1, REG_MAX + 1, 1, 1])
-        )
+        self.proj_conv.weight.set_value(paddle.arange(REG_MAX + 1, dtype="float32").reshape([1, REG_MAX + 1, 1, 1]))
         self.proj_conv.weight.stop_gradient = True
         self.proto = MaskPrototypes(channels_in[-1], int(256 * width_mult), num_masks)
 

@@ -52,7 +52,9 @@ class ReferenceModel:
         return [
             key.removeprefix(prefix)
             for key in self.golden
-            if key.startswith(prefix) and not key.endswith("@index") and not key.startswith((f"{prefix}input.", f"{prefix}out."))
+            if key.startswith(prefix)
+            and not key.endswith("@index")
+            and not key.startswith((f"{prefix}input.", f"{prefix}out."))
         ]
 
     def relative_error(self, image: str, tensor: str, actual: np.ndarray) -> float:
@@ -75,7 +77,8 @@ class ReferenceModel:
 
 
 def match_rows(expected: np.ndarray, class_ids: np.ndarray, scores: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """For each golden row [class, score, x1, y1, x2, y2] the index of the detection of its class with the nearest box and score, -1 for none.
+    """For each golden row [class, score, x1, y1, x2, y2] the index of the detection of its class with the nearest box
+    and score, -1 for none.
     Every detection is used once."""
     taken = np.zeros(len(class_ids), bool)
     matches = np.full(len(expected), -1)

@@ -1,0 +1,48 @@
+"""Data-parallel training: one process per device, started by `python -m paddle.distributed.launch`, gradients
+averaged after each backward pass.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import paddle
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among `size` processes; `rank` 0 evaluates, logs and writes files."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def average_gradients(self, parameters: Sequence[paddle.Tensor]) -> None:
+        """Replaces each gradient by its mean over all processes, in one exchange."""
+        if self.size == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = paddle.concat([g.flatten() for g in gradients])
+        paddle.distributed.all_reduce(flat)
+        parts = paddle.split(flat / self.size, [g.size for g in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.set_value(part.reshape(gradient.shape))
+
+    def broadcast_weights(self, tensors: Sequence[paddle.Tensor]) -> None:
+        """Gives every process the tensors of rank 0."""
+        if self.size > 1:
+            for tensor in tensors:
+                paddle.distributed.broadcast(tensor, src=0)
+
+
+def join_world() -> World:
+    """The world that the launcher made, or a world of this process alone."""
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) < 2:
+        return World()
+    paddle.distributed.init_parallel_env()
+    return World(paddle.distributed.get_rank(), paddle.distributed.get_world_size())
