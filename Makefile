@@ -51,6 +51,7 @@ lint: $(VENV)/.dev-tools
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks
 	$(BIN)/clang-format --dry-run --Werror $$(git ls-files '*.cpp' '*.hpp' '*.h')
 
 format: $(VENV)/.dev-tools

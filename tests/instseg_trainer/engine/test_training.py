@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from instseg_export.labels import read_labels
+from instseg_rt.scenes import CLASS_NAMES
 from instseg_rt.scenes.dataset import make_dataset
 
 paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
@@ -78,6 +80,9 @@ def test_killed_and_resumed_ends_like_an_undisturbed_training(scenes: Path, tmp_
     iterations = result["iterations"]
     assert iterations >= 12
     assert len(losses(whole)) == iterations
+    labels = read_labels(whole / "categories.json")  # where an export of this folder finds its labels
+    assert labels.names == tuple(CLASS_NAMES)
+    assert labels.category_ids == tuple(range(1, len(CLASS_NAMES) + 1))
 
     broken = tmp_path / "broken"
     process = subprocess.Popen(command(overrides(scenes, broken)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -136,7 +136,7 @@ class Trainer:
 
     def _describe(self) -> None:
         _write_text(self.output / "config.yaml", to_yaml(self.config))
-        categories = [asdict(category) for category in self.train_set.categories]
+        categories = [{"id": category.id, "name": category.label} for category in self.train_set.categories]
         _write_text(self.output / "categories.json", json.dumps(categories, ensure_ascii=False, indent=1) + "\n")
 
     def _loop(self, log: TrainingLog, ema: ModelEMA) -> float:
