@@ -110,6 +110,15 @@ def test_detections(reference: ReferenceModel, model: PPYOLOESeg, image: str) ->
     assert min(ious) >= 0.98
 
 
+def test_nothing_found() -> None:
+    model = build_model("PP-YOLOE_seg-N", 3)
+    model.eval()
+    (found,) = model.predict(paddle.zeros([1, 3, 64, 64]), [(50, 70)], score_threshold=0.9)
+    assert len(found.class_ids) == len(found.scores) == 0
+    assert found.boxes.shape == (0, 4)
+    assert found.masks.shape == (0, 50, 70)
+
+
 @pytest.mark.slow
 def test_training_losses_and_gradients(reference: ReferenceModel, shared: Path) -> None:
     training = reference.training()

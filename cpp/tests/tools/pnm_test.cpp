@@ -26,7 +26,7 @@ TEST(Pnm, Grey) {
   EXPECT_EQ(decode("P5 2 1 255\n" + std::string("\x00\x80", 2)).pixels,
             (Pixels{0, 0, 0, 128, 128, 128}));
   EXPECT_EQ(decode("P2 1 2 15 0 15").pixels, (Pixels{0, 0, 0, 255, 255, 255}));
-  EXPECT_EQ(decode("P5 1 1 65535\n" + std::string("\xFF\xFF", 2)).pixels, (Pixels{255, 255, 255}));
+  EXPECT_EQ(decode("P5 1 1 65535\n" + std::string("\x7F\xFF", 2)).pixels, (Pixels{127, 127, 127}));
 }
 
 TEST(Pnm, Bitmap) {

@@ -111,7 +111,11 @@ DecodedImage decode_pnm(Bytes data, const std::string& name) {
     if (text) return to_byte(reader.number(), max);
     const std::uint8_t* const row = raster.data() + y * row_bytes;
     if (kind == 4) return ((row[index / 8] >> (7 - index % 8)) & 1) != 0 ? 0 : 255;
-    if (sample_bytes == 2) return to_byte(row[2 * index] * 256U + row[2 * index + 1], max);
+    if (sample_bytes == 2) {
+      // The full range keeps its high byte, as PNG.
+      return max == 65535 ? row[2 * index]
+                          : to_byte(row[2 * index] * 256U + row[2 * index + 1], max);
+    }
     return max == 255 ? row[index] : to_byte(row[index], max);
   };
   for (std::size_t y = 0; y < height; ++y) {

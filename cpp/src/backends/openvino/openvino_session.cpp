@@ -1,6 +1,7 @@
 #include "backends/openvino/openvino_session.hpp"
 
 #include <algorithm>
+#include <openvino/frontend/manager.hpp>
 
 namespace instseg::openvino_backend {
 namespace {
@@ -34,6 +35,18 @@ void check_precision(const ov::Core& core, const ov::element::Type& precision) {
         INSTSEG_STATUS_UNSUPPORTED,
         "this processor does not compute in " + std::string(capability) + "; use precision fp32");
   }
+}
+
+// As Core::read_model for ONNX. That would try every format on a file that is damaged, and print
+// what each of them thinks of it.
+std::shared_ptr<ov::Model> read_onnx(const std::string& path) {
+  ov::frontend::FrontEndManager manager;
+  const ov::frontend::FrontEnd::Ptr frontend = manager.load_by_framework("onnx");
+  const ov::frontend::InputModel::Ptr graph = frontend->load(path);
+  if (graph == nullptr) {
+    throw StatusError(INSTSEG_STATUS_BAD_MODEL, "the file is no ONNX graph");
+  }
+  return frontend->convert(graph);
 }
 
 // Shape with -1 for the batch: the leading axis where the file leaves it open, every other one as
@@ -128,7 +141,7 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
     properties_[ov::inference_num_threads.name()] = options.threads;
   }
 
-  model_ = core_.read_model(path);
+  model_ = read_onnx(path);
   const std::shared_ptr<ov::Model> single = model_->clone();
   set_batch(*single, 1);
   describe_ports(*model_, *single);
