@@ -126,8 +126,8 @@ def read_curve(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
     return [r for r in records if "loss" in r], [r for r in records if "mask_ap" in r]
 
 
-def draw_curve(folder: Path, file: Path) -> None:
-    """Loss and val AP over iterations, as a PNG."""
+def draw_curve(folder: Path, title: str, file: Path) -> None:
+    """Loss (logarithmic: it starts high) and val AP over iterations, as a PNG."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -136,7 +136,7 @@ def draw_curve(folder: Path, file: Path) -> None:
     iterations, evaluations = read_curve(folder)
     figure, loss_axis = plt.subplots(figsize=(8, 4.5), layout="constrained")
     loss_axis.plot([r["iteration"] for r in iterations], [r["loss"] for r in iterations], color="tab:gray", lw=0.8)
-    loss_axis.set(xlabel="iteration", ylabel="loss", title=f"{MODEL}, photos of {folder.name}")
+    loss_axis.set(xlabel="iteration", ylabel="loss", yscale="log", title=title)
     ap_axis = loss_axis.twinx()
     steps = [r["iteration"] for r in evaluations]
     ap_axis.plot(steps, [r["mask_ap"] for r in evaluations], color="tab:blue", marker="o", label="val mask AP")
@@ -191,7 +191,7 @@ def benchmark(args: argparse.Namespace) -> FruitsResult:
     paddle_metrics, _ = evaluate_model(model, dataset, (height, width))
     bundle_metrics, _ = evaluate_bundle(bundle, dataset)
 
-    draw_curve(folder, args.output / "curve.png")
+    draw_curve(folder, f"{config.Global.model}, {args.dataset.name}", args.output / "curve.png")
     photos = [record.path for record in dataset.records]
     detections = draw_predictions(bundle, photos, args.output / "predictions", args.threshold)
     iterations, _ = read_curve(folder)
