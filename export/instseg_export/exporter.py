@@ -79,7 +79,7 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
     model = build_model(options.model, num_classes)
     load_weights(model, arrays, source=str(weights))
     model.eval()
-    height, width = options.image_size or tuple(load_config(options.model).Recipe.image_size)
+    height, width = options.image_size or _trained_image_size(options.model, weights)
 
     temporary = options.output.with_name(f".{options.output.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -196,6 +196,16 @@ def _labels(options: ExportOptions, num_classes: int, weights: Path) -> Labels:
     if len(labels.names) != num_classes:
         raise ExportError(f"{source}: {len(labels.names)} labels, but {weights} has {num_classes} classes")
     return labels
+
+
+def _trained_image_size(model: str, weights: Path) -> tuple[int, int]:
+    """What the weights were trained at where their training left its configuration, else the model's usual size."""
+    trained = weights.parent.parent / "config.yaml"
+    config = load_config(str(trained) if trained.is_file() else model)
+    if config.Global.model != model:
+        raise ExportError(f"{trained}: the weights are of {config.Global.model}, not of {model}")
+    height, width = config.Recipe.image_size
+    return height, width
 
 
 def _verification_images(height: int, width: int) -> np.ndarray:

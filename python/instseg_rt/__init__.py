@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from instseg_rt._core import BundleInfo, load_bundle
     from instseg_rt.embedded import default_bundle, embedded_bundles
     from instseg_rt.errors import (
         BackendError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BackendError",
     "BadBundleError",
+    "BundleInfo",
     "Error",
     "IncompatibleEngineError",
     "InternalError",
@@ -40,14 +42,17 @@ __all__ = [
     "UnsupportedError",
     "default_bundle",
     "embedded_bundles",
+    "load_bundle",
 ]
 
 _MODULES = {
+    "BundleInfo": "_core",
     "Predictor": "predictor",
     "Result": "result",
     "Timings": "result",
     "default_bundle": "embedded",
     "embedded_bundles": "embedded",
+    "load_bundle": "_core",
 }
 
 

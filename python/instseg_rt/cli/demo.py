@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from rich.table import Table
+from rich.text import Text
 
 from instseg_rt.cli.console import stdout_console, table
 from instseg_rt.cli.predict import add_runtime_arguments
@@ -43,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict, print the tables, write picture and JSON."""
+    """Predict, print the table, write picture and JSON."""
     with Predictor(
         args.bundle or default_bundle(),
         device=args.device,
@@ -63,12 +65,10 @@ def run(args: argparse.Namespace) -> int:
             data = result.save_to_json(args.output)
         console = stdout_console()
         title = f"{predictor.info.model} on {args.image or f'rendered scene {args.seed}'}"
-        if len(result):
-            console.print(_instances(title, result))
-        else:
+        where = f"{predictor.backend}, {predictor.device}, {predictor.precision}"
+        console.print(_summary(title, result, where, picture, data))
+        if not len(result):
             console.print(_nothing_found(predictor, args.threshold), markup=False, highlight=False, soft_wrap=True)
-        console.print(_stages(result, f"{predictor.backend}, {predictor.device}, {predictor.precision}"))
-        console.print(f"picture: {picture}\nJSON:    {data}", markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -79,28 +79,24 @@ def render(seed: int) -> np.ndarray:
     return render_scene(seed, SCENE_SIZE, SCENE_SIZE).image
 
 
-def _instances(title: str, result: Result) -> object:
-    rows = [
-        (
-            label,
-            f"{score:.3f}",
-            ", ".join(f"{value:.0f}" for value in box),
-            mask.area,
-        )
-        for label, score, box, mask in zip(result.labels, result.scores, result.boxes, result.packed_masks, strict=True)
-    ]
-    return table(title, ("label", "score", "box x1, y1, x2, y2", "mask area, px"), rows, right=(1, 3))
-
-
-def _stages(result: Result, where: str) -> object:
+def _summary(title: str, result: Result, where: str, picture: Path, data: Path) -> Table:
+    """One table: what was found, how long each stage took, and where it was written."""
+    summary = table(title, ("", "", "score", "box x1, y1, x2, y2", "mask area, px"), (), right=(2, 4))
+    instances = zip(result.labels, result.scores, result.boxes, result.packed_masks, strict=True)
+    for label, score, box, mask in instances:
+        corners = ", ".join(f"{value:.0f}" for value in box)
+        summary.add_row("found", Text(label), f"{score:.3f}", corners, str(mask.area))
+    if not len(result):
+        summary.add_row("found", "nothing")
+    summary.add_section()
     timings = result.timings
-    rows = [
-        ("decode", f"{timings.decode_ms:.1f}"),
-        ("preprocess", f"{timings.preprocess_ms:.1f}"),
-        ("inference", f"{timings.inference_ms:.1f}"),
-        ("postprocess", f"{timings.postprocess_ms:.1f}"),
-    ]
-    return table(f"Time ({where})", ("stage", "ms"), rows, right=(1,))
+    for stage in ("decode", "preprocess", "inference", "postprocess"):
+        milliseconds = getattr(timings, f"{stage}_ms")
+        summary.add_row("time", stage, f"{milliseconds:.1f} ms", where if stage == "inference" else "")
+    summary.add_section()
+    summary.add_row("written", "picture", "", Text(str(picture)))
+    summary.add_row("written", "JSON", "", Text(str(data)))
+    return summary
 
 
 def _nothing_found(predictor: Predictor, threshold: float | None) -> str:
