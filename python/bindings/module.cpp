@@ -1,4 +1,4 @@
-// instseg_rt._core: the C++ library for Python. _core.pyi is its description.
+// instseg_rt._core: the C++ library for Python. python/instseg_rt/_core.pyi is its description.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

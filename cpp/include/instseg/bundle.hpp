@@ -38,8 +38,7 @@ INSTSEG_API std::string to_string(const std::vector<Dimension>& shape);
 struct StageSpec {
   std::string name;
   std::filesystem::path file;  // absolute; inside the bundle
-  std::string
-      sha256;  // of the file, 64 lower-case hexadecimal digits, verified when the bundle is loaded
+  std::string sha256;          // of the file, 64 lower-case hexadecimal digits; verified at load
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
 };
@@ -90,7 +89,7 @@ struct BundleInfo {
 // Reads and checks a bundle: manifest.yaml, the family's decode parameters, and the sha256 of every
 // stage file.
 //
-// @throws Error io where the bundle or a file of it cannot be read; bad_bundle where the manifest
+// Throws Error: io where the bundle or a file of it cannot be read; bad_bundle where the manifest
 // or a file is not
 //   as it must be (the message names file, key, what was expected and what was found); unsupported
 //   where the family is not known to this version.

@@ -28,23 +28,23 @@ struct PredictorOptions {
 // Finds and outlines objects in images with the model of a bundle.
 //
 //     instseg::Predictor predictor{"PP-YOLOE_seg-S.bundle", {.threshold = 0.5F}};
-//     const instseg::Result result = predictor({pixels, height, width, stride,
-//     instseg::PixelFormat::bgr8}); for (const instseg::Instance& instance : result.instances) { …
-//     }
+//     const instseg::ImageView image{pixels, height, width, stride, instseg::PixelFormat::bgr8};
+//     const instseg::Result result = predictor(image);
+//     for (const instseg::Instance& instance : result.instances) { … }
 //
-// Safe to call from many threads at once: a call takes a free context, or waits for one. Buffers
-// are kept, so that calls after `warm_up` allocate nothing but their results.
+// Safe to call from many threads at once: a call takes a free context, or waits for one. Each
+// context keeps its buffers, which grow to the largest batch it has seen.
 class INSTSEG_API Predictor {
  public:
-  // @throws Error as load_bundle does; unsupported where no backend can use the device or
-  // precision;
-  //   backend where the network cannot be compiled; invalid_argument for options out of range.
+  // Throws Error as load_bundle does; unsupported where no backend can use the device or the
+  // precision; backend where the network cannot be compiled; invalid_argument for options out of
+  // range.
   explicit Predictor(const std::filesystem::path& bundle, const PredictorOptions& options = {});
   ~Predictor();
   Predictor(Predictor&&) noexcept;
   Predictor& operator=(Predictor&&) noexcept;
 
-  // @throws Error invalid_argument where the image is empty or its numbers do not fit together.
+  // Throws Error(invalid_argument) where the image is empty or its numbers do not fit together.
   [[nodiscard]] Result operator()(const ImageView& image) const;
 
   // One result per image, in their order. Images go through the network together, at most

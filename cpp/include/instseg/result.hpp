@@ -59,7 +59,7 @@ struct JsonOptions {
 // Coordinates are clipped to the image; an instance whose clipped box is empty is left out, with
 // its mask. The text is what Python's json.dumps(…, ensure_ascii=False) gives, number for number.
 //
-// @throws Error invalid_argument where `labels` has no entry for a class id.
+// Throws Error: invalid_argument where `labels` has no entry for a class id.
 INSTSEG_API std::string to_json(const Result& result, const JsonOptions& options);
 
 }  // namespace instseg
