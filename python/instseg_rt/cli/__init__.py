@@ -69,7 +69,12 @@ COMMANDS = (
             "builtins:ValueError",
         ),
     ),
-    Command("make-dataset", "render a data set of 3-D scenes with exact masks", "instseg_rt.scenes.cli"),
+    Command(
+        "make-dataset",
+        "render a data set of 3-D scenes with exact masks",
+        "instseg_rt.scenes.cli",
+        errors=("instseg_rt.scenes.dataset:SceneDatasetError",),
+    ),
 )
 
 

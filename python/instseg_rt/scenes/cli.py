@@ -10,7 +10,6 @@ from instseg_rt.scenes.dataset import (
     DEFAULT_SEED,
     DEFAULT_SIDE,
     DEFAULT_VAL_FRACTION,
-    SceneDatasetError,
     make_dataset,
 )
 from instseg_rt.scenes.shapes import CLASS_NAMES
@@ -59,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit status: 0 done, 1 not done (one line on stderr says why), 130 interrupted."""
+    """Exit status: 0 done, 130 interrupted. Raises SceneDatasetError and OSError as `make_dataset` does."""
     height, width = args.size
     try:
         folder = make_dataset(
@@ -71,9 +70,6 @@ def run(args: argparse.Namespace) -> int:
             val_fraction=args.val_fraction,
             workers=args.workers,
         )
-    except (SceneDatasetError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("interrupted: run the same command again to continue", file=sys.stderr)
         return 130

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from instseg_rt.cli import main
 from instseg_rt.scenes import cli, dataset
 
 
@@ -40,16 +41,16 @@ def test_makes_a_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_failure_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "other.txt").write_text("x")
-    assert cli.run(parse(str(tmp_path), "--images", "2")) == 1
+    assert main(["make-dataset", str(tmp_path), "--images", "2"]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("error: ")
+    assert captured.err.startswith("instseg: error: ")
     assert captured.err.count("\n") == 1
 
 
 def test_unwritable_folder_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("x")
-    assert cli.run(parse(str(tmp_path / "file" / "set"), "--images", "2")) == 1
+    assert main(["make-dataset", str(tmp_path / "file" / "set"), "--images", "2"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
