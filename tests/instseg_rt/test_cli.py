@@ -294,7 +294,15 @@ def test_interrupt(tiny_bundle: Path, tmp_path: Path, photos: Path) -> None:
     """Ctrl-C while a server that never answers is waited for: 130, no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/a.png"
-        process = start("predict", tiny_bundle, photos / "a.png", url, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        process = start(
+            "predict",
+            tiny_bundle,
+            photos / "a.png",
+            url,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            # Tests that run in the background of a shell have SIGINT ignored, and so would their children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         assert process.stdout is not None
         assert process.stdout.readline().startswith(str(photos / "a.png"))
         process.send_signal(signal.SIGINT)
