@@ -51,8 +51,10 @@ def run_train(args: argparse.Namespace) -> int:
 
     config = load_config(args.config, args.override)
     set_device(config.Global.device)
-    result = Trainer(config).run()
-    print(f"best mask AP {result.best_ap:.4f} (epoch {result.best_epoch}): {result.best_weights}")
+    trainer = Trainer(config)
+    result = trainer.run()
+    if trainer.world.is_main:
+        print(f"best mask AP {result.best_ap:.4f} (epoch {result.best_epoch}): {result.best_weights}")
     return 0
 
 
