@@ -20,6 +20,7 @@ import yaml
 
 from instseg_rt.scenes import render_scene
 from instseg_trainer.config import load_config
+from instseg_trainer.data import Normalization
 from instseg_trainer.models import build_model, model_names
 from instseg_trainer.weights import load_weights, read_pdparams
 
@@ -30,7 +31,6 @@ from .stages import build_stages
 from .verify import verify_stage
 
 SCHEMA_VERSION = 1
-PIXEL_SCALE = 1.0 / 255.0
 DEFAULT_THRESHOLD = 0.5
 _CLASSIFIER_BIAS = "yolo_head.pred_cls.0.bias"
 _TOLERANCE = 1e-3
@@ -85,7 +85,8 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "stages").mkdir(parents=True)
     try:
-        images = _verification_images(height, width)
+        normalization = Normalization()
+        images = _verification_images(height, width, normalization)
         batches = sorted({1, 2, options.batch[2]})
         reference = build_stages(model)
         expected_layers = {stage.name: stage.layer for stage in reference}
@@ -122,9 +123,9 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
                 "color": "rgb",
                 "resize": "stretch",
                 "interpolation": "cubic",
-                "scale": PIXEL_SCALE,
-                "mean": [0.0, 0.0, 0.0],
-                "std": [1.0, 1.0, 1.0],
+                "scale": normalization.scale,
+                "mean": list(normalization.mean),
+                "std": list(normalization.std),
             },
             "batch": dict(zip(("min", "opt", "max"), options.batch, strict=True)),
             "stages": stage_entries,
@@ -208,11 +209,11 @@ def _trained_image_size(model: str, weights: Path) -> tuple[int, int]:
     return height, width
 
 
-def _verification_images(height: int, width: int) -> np.ndarray:
+def _verification_images(height: int, width: int, normalization: Normalization) -> np.ndarray:
     """Four rendered scenes as network input, (4, 3, height, width): real content without a data set at hand."""
     scenes = [render_scene(seed, 320, 320).image for seed in range(4)]
     resized = [cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC) for image in scenes]
-    return np.stack(resized).transpose(0, 3, 1, 2).astype(np.float32) * np.float32(PIXEL_SCALE)
+    return normalization(np.asarray(np.stack(resized), np.uint8).transpose(0, 3, 1, 2))
 
 
 def _check_errors(errors: dict[str, float], options: ExportOptions) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+from .files import write_text
 from .runtime import prepare_cpu
 
 
@@ -112,9 +113,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     output = Path(config.Global.output)
     output.mkdir(parents=True, exist_ok=True)
     result = {"subject": subject, "images": len(dataset), **dataclasses.asdict(metrics)}
-    temporary = output / ".evaluate_result.json.tmp"
-    temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(output / "evaluate_result.json")
+    write_text(output / "evaluate_result.json", json.dumps(result, indent=2) + "\n")
     if args.detections is not None:
         evaluator.save(args.detections)
     print(f"{subject} on {len(dataset)} images")

@@ -10,10 +10,10 @@ import paddle
 
 from ..data import CocoDataset, Normalization
 from ..data.transforms import Resize
-from ..evaluation import CocoEvaluator, CocoMetrics
+from ..evaluation import CocoEvaluator, CocoMetrics, encode_masks
 
 if TYPE_CHECKING:
-    from ..models.ppyoloe_seg import Detections, PPYOLOESeg
+    from ..models.ppyoloe_seg import PPYOLOESeg
 
 INTERPOLATION = 2
 """OpenCV's number of the resize to the network input: cubic, in training, evaluation and bundles alike."""
@@ -44,16 +44,15 @@ def evaluate_model(
             pixels = np.stack([resize(sample, rng).image.transpose(2, 0, 1) for sample in samples])
             found = model.predict(paddle.to_tensor(normalization(pixels)), [s.original_size for s in samples])
             for sample, detections in zip(samples, found, strict=True):
-                add_detections(evaluator, sample.image_id, detections, category_ids)
+                evaluator.add(
+                    sample.image_id,
+                    detections.boxes,
+                    detections.scores,
+                    category_ids[detections.class_ids],
+                    encode_masks(detections.masks),
+                )
             on_progress(start + len(samples))
     finally:
         if training:
             model.train()
     return evaluator.evaluate(), evaluator
-
-
-def add_detections(evaluator: CocoEvaluator, image_id: int, detections: Detections, category_ids: np.ndarray) -> None:
-    from pycocotools import mask as mask_tools
-
-    rles = [mask_tools.encode(np.asfortranarray(mask, dtype=np.uint8)) for mask in detections.masks]
-    evaluator.add(image_id, detections.boxes, detections.scores, category_ids[detections.class_ids], rles)

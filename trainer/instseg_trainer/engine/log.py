@@ -14,6 +14,7 @@ from typing import Any, TextIO, cast
 from rich.console import Console
 
 from ..evaluation import CocoMetrics
+from ..files import write_text
 
 _WINDOW = 20  # iterations over which speed is averaged
 
@@ -34,9 +35,7 @@ class TrainingLog:
             self._metrics = self._text = _open(Path(os.devnull), "w")
             return
         kept = self._records_up_to(resume_at) if resume_at is not None else []
-        temporary = self._metrics_path.with_name(".metrics.jsonl.tmp")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-        temporary.replace(self._metrics_path)
+        write_text(self._metrics_path, "".join(json.dumps(record) + "\n" for record in kept))
         self._metrics = _open(self._metrics_path, "a")
         self._text = _open(output / "train.log", "w" if resume_at is None else "a")
 

@@ -17,6 +17,7 @@ from ..config import Config, to_yaml
 from ..data import Batch, CocoDataset, DataLoader, build_transforms
 from ..data.transforms import Resize
 from ..errors import CheckpointError, ConfigError
+from ..files import write_text
 from ..losses.ppyoloe_seg_loss import Targets
 from ..models import build_model
 from ..weights import load_weights, read_pdparams, write_pdparams
@@ -131,13 +132,13 @@ class Trainer:
             self.output / "best_model" / "best_model.pdparams",
         )
         if self.world.is_main:
-            _write_text(self.output / "train_result.json", json.dumps(asdict(result), default=str, indent=2) + "\n")
+            write_text(self.output / "train_result.json", json.dumps(asdict(result), default=str, indent=2) + "\n")
         return result
 
     def _describe(self) -> None:
-        _write_text(self.output / "config.yaml", to_yaml(self.config))
+        write_text(self.output / "config.yaml", to_yaml(self.config))
         categories = [{"id": category.id, "name": category.label} for category in self.train_set.categories]
-        _write_text(self.output / "categories.json", json.dumps(categories, ensure_ascii=False, indent=1) + "\n")
+        write_text(self.output / "categories.json", json.dumps(categories, ensure_ascii=False, indent=1) + "\n")
 
     def _loop(self, log: TrainingLog, ema: ModelEMA) -> float:
         train, per_epoch = self.config.Train, len(self.loader)
@@ -267,9 +268,3 @@ def _image_size(config: Config) -> tuple[int, int]:
     if len(size) != 2 or any(side <= 0 or side % 32 for side in size):
         raise ConfigError(f"Recipe.image_size: expected [height, width], each a multiple of 32, found {size}")
     return size[0], size[1]
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ..models.ppyoloe_seg_head import HeadOutputs
 
 
+PROTOTYPE_STRIDE = 4
+"""Input pixels per prototype cell."""
+
+
 @dataclass
 class Targets:
     """The objects of a batch, padded to n per image: boxes (B, n, 4) float32 xyxy in input pixels, class_ids (B, n,
@@ -108,8 +112,8 @@ class PPYOLOESegLoss:
         masks = targets.masks
         if tuple(masks.shape[2:]) != (height, width):
             masks = F.interpolate(masks.astype("float32"), (height, width), mode="nearest")
-        # Prototypes have stride 4, so the input's size follows from theirs (the reference assumes 640 x 640 here).
-        image_size = paddle.to_tensor([4.0 * width, 4.0 * height] * 2)
+        # The input's size follows from theirs (the reference assumes 640 x 640 here).
+        image_size = paddle.to_tensor([float(PROTOTYPE_STRIDE * width), float(PROTOTYPE_STRIDE * height)] * 2)
         losses = []
         # unbind, not indexing: one gradient for the whole batch instead of a zero-filled one per image.
         prototypes = paddle.unbind(outputs.prototypes)

@@ -21,8 +21,6 @@ STRIDES = (32, 16, 8)
 """Input pixels per cell of the three feature maps, coarsest first."""
 REG_MAX = 16
 """Distances are a distribution over 0 .. REG_MAX strides (Li et al., "Generalized Focal Loss", 2020)."""
-MASK_STRIDE = 4
-"""Input pixels per prototype cell."""
 PRIOR_PROBABILITY = 0.01
 """Score of every class before training (Lin et al., "Focal Loss", 2017, section 4.1)."""
 
