@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import paddle
 from paddle import nn
 
+from instseg_trainer.models.base import InstanceSegmentationModel
 from instseg_trainer.models.ppyoloe_seg import PPYOLOESeg
 
 
@@ -37,8 +39,8 @@ def _ppyoloe_seg(model: PPYOLOESeg) -> list[Stage]:
     return [Stage("model", _PPYOLOESegStage(model), "image", names)]
 
 
-_BY_FAMILY: dict[str, Callable[[PPYOLOESeg], list[Stage]]] = {"ppyoloe_seg": _ppyoloe_seg}
+_BY_FAMILY: dict[str, Callable[[Any], list[Stage]]] = {"ppyoloe_seg": _ppyoloe_seg}
 
 
-def build_stages(model: PPYOLOESeg) -> list[Stage]:
+def build_stages(model: InstanceSegmentationModel) -> list[Stage]:
     return _BY_FAMILY[model.family](model)

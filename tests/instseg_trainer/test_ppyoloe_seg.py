@@ -11,9 +11,9 @@ import pytest
 
 paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
 
-from instseg_trainer.losses.ppyoloe_seg_loss import Targets
 from instseg_trainer.models import build_model
 from instseg_trainer.models.ppyoloe_seg import PPYOLOESeg
+from instseg_trainer.targets import Targets
 from instseg_trainer.weights import load_weights, read_pdparams, write_pdparams
 from tests.reference_kit import IMAGES, ReferenceModel, mask_iou, match_rows
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import paddle
 
-from ..data import CocoDataset, Normalization
-from ..data.transforms import Resize
+from ..data import CocoDataset
 from ..evaluation import CocoEvaluator, CocoMetrics, encode_masks
 
 if TYPE_CHECKING:
-    from ..models.ppyoloe_seg import PPYOLOESeg
+    from ..models.base import InstanceSegmentationModel
 
 INTERPOLATION = 2
-"""OpenCV's number of the resize to the network input: cubic, in training, evaluation and bundles alike."""
+"""OpenCV's number of the resize to the network input in training: cubic, as in evaluation and bundles."""
 
 
 def evaluate_model(
-    model: PPYOLOESeg,
+    model: InstanceSegmentationModel,
     dataset: CocoDataset,
     image_size: tuple[int, int],
     *,
@@ -32,17 +32,17 @@ def evaluate_model(
     `on_progress` gets the number of images done. The model is left in the mode it was in.
     """
     evaluator = CocoEvaluator(dataset.annotation_file)
-    resize = Resize(target_size=image_size, keep_ratio=False, interp=INTERPOLATION)
-    normalization = Normalization()
-    rng = np.random.default_rng(0)  # Resize draws nothing from it
+    spec = dataclasses.replace(model.input_spec, height=image_size[0], width=image_size[1])
     category_ids = np.asarray(dataset.category_ids)
     training = model.training
     model.eval()
     try:
         for start in range(0, len(dataset), batch_size):
             samples = [dataset[i] for i in range(start, min(start + batch_size, len(dataset)))]
-            pixels = np.stack([resize(sample, rng).image.transpose(2, 0, 1) for sample in samples])
-            found = model.predict(paddle.to_tensor(normalization(pixels)), [s.original_size for s in samples])
+            pixels, sizes = spec.batch([sample.image for sample in samples])
+            found = model.predict(
+                paddle.to_tensor(pixels), [sample.original_size for sample in samples], input_sizes=sizes
+            )
             for sample, detections in zip(samples, found, strict=True):
                 evaluator.add(
                     sample.image_id,

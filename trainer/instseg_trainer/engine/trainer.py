@@ -18,8 +18,8 @@ from ..data import Batch, CocoDataset, DataLoader, build_transforms
 from ..data.transforms import Resize
 from ..errors import CheckpointError, ConfigError
 from ..files import write_text
-from ..losses.ppyoloe_seg_loss import Targets
 from ..models import build_model
+from ..targets import Targets
 from ..weights import load_weights, read_pdparams, write_pdparams
 from .checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from .distributed import join_world

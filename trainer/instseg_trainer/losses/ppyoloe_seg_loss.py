@@ -9,6 +9,7 @@ import paddle
 from paddle.nn import functional as F
 
 from ..assigners.task_aligned import Assignment, TaskAlignedAssigner
+from ..targets import Targets
 from .functional import distribution_focal_loss, giou_loss, prototype_mask_loss, varifocal_loss
 
 if TYPE_CHECKING:
@@ -17,19 +18,6 @@ if TYPE_CHECKING:
 
 PROTOTYPE_STRIDE = 4
 """Input pixels per prototype cell."""
-
-
-@dataclass
-class Targets:
-    """The objects of a batch, padded to n per image: boxes (B, n, 4) float32 xyxy in input pixels, class_ids (B, n,
-    1) int64,
-    masks (B, n, h, w) uint8 (at prototype resolution, or larger: then sampled at the nearest pixel), pad_mask (B, n,
-    1) float32, 1 for real objects."""
-
-    boxes: paddle.Tensor
-    class_ids: paddle.Tensor
-    masks: paddle.Tensor
-    pad_mask: paddle.Tensor
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import paddle
-from paddle import nn
 from paddle.nn import functional as F
 
-from ..losses.ppyoloe_seg_loss import PPYOLOESegLoss, Targets
+from ..input_spec import InputSpec
+from ..losses.ppyoloe_seg_loss import PROTOTYPE_STRIDE, PPYOLOESegLoss
+from ..targets import Targets
+from .base import InstanceSegmentationModel
 from .csp_pan import CSPPAN
 from .csp_resnet import CSPResNet
+from .detections import Detections
 from .layers import fuse_for_inference
 from .ppyoloe_seg_head import HeadOutputs, PPYOLOESegHead, distances_to_boxes
 
@@ -29,19 +32,6 @@ class PPYOLOESegDecode:
 
 
 @dataclass
-class Detections:
-    """Detections of one image in its original pixels, grouped by class id, falling score in each class.
-
-    class_ids (N,) int64, scores (N,) float32, boxes (N, 4) float32 xyxy (not clipped), masks (N, H, W) bool.
-    """
-
-    class_ids: np.ndarray
-    scores: np.ndarray
-    boxes: np.ndarray
-    masks: np.ndarray
-
-
-@dataclass
 class StageOutputs:
     """The tensors a runtime gets (see docs/bundle.md): boxes (B, L, 4) xyxy in input pixels, scores (B, num_classes,
     L),
@@ -53,19 +43,21 @@ class StageOutputs:
     prototypes: paddle.Tensor
 
 
-class PPYOLOESeg(nn.Layer):
+class PPYOLOESeg(InstanceSegmentationModel):
     """images (B, 3, H, W) float32 in 0..1, RGB, H and W multiples of 32 -> `HeadOutputs`.
 
     `loss` and `predict` are what training and evaluation call; `stage_outputs` is what an export writes.
     """
 
     family = "ppyoloe_seg"
+    mask_stride = PROTOTYPE_STRIDE
 
     def __init__(self, num_classes: int, width_mult: float, depth_mult: float) -> None:
         super().__init__()
         self.backbone = CSPResNet(width_mult, depth_mult)
         self.neck = CSPPAN(self.backbone.out_channels, width_mult, depth_mult)
         self.yolo_head = PPYOLOESegHead(self.neck.out_channels, num_classes, width_mult)
+        self.input_spec = InputSpec()
         self.decode = PPYOLOESegDecode()
         self._criterion = PPYOLOESegLoss(num_classes)
 
@@ -106,9 +98,13 @@ class PPYOLOESeg(nn.Layer):
         self,
         images: paddle.Tensor,
         original_sizes: Sequence[tuple[int, int]],
+        *,
+        input_sizes: Sequence[tuple[int, int]] | None = None,
         score_threshold: float | None = None,
     ) -> list[Detections]:
-        """One `Detections` per image; `original_sizes` are (height, width) of the images before the resize."""
+        """See the base class. Grouped by class id, falling score in each class; images are never padded."""
+        if input_sizes is not None and any(tuple(size) != tuple(images.shape[2:]) for size in input_sizes):
+            raise ValueError(f"input sizes {list(input_sizes)}: this model stretches images to {images.shape[2:]}")
         outputs = self.stage_outputs(images)
         size = (int(images.shape[2]), int(images.shape[3]))
         decode = self.decode
@@ -148,8 +144,7 @@ def _decode_image(
     """rows (N, 6) class, score, box in input pixels; the masks by the two bilinear steps of the reference."""
     count = int(keep.shape[0])
     if count == 0:
-        empty = np.zeros((0,), np.float32)
-        return Detections(empty.astype(np.int64), empty, np.zeros((0, 4), np.float32), np.zeros((0, *original), bool))
+        return Detections.empty(*original)
     chosen = paddle.gather(coefficients.transpose([1, 0]), keep)
     channels, height, width = (int(d) for d in prototypes.shape)
     boxes = rows[:, 2:6]

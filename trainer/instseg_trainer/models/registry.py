@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 
+from .base import InstanceSegmentationModel
 from .ppyoloe_seg import PPYOLOESeg
 
-_BUILDERS: dict[str, Callable[[int], PPYOLOESeg]] = {
+_BUILDERS: dict[str, Callable[[int], InstanceSegmentationModel]] = {
     "PP-YOLOE_seg-S": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.5, depth_mult=0.33),
     "PP-YOLOE_seg-N": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.25, depth_mult=0.33),
 }
@@ -17,7 +18,7 @@ def model_names() -> tuple[str, ...]:
     return tuple(_BUILDERS)
 
 
-def build_model(name: str, num_classes: int) -> PPYOLOESeg:
+def build_model(name: str, num_classes: int) -> InstanceSegmentationModel:
     """A freshly initialised model. Raises ValueError for an unknown name or a class count below one."""
     if name not in _BUILDERS:
         near = difflib.get_close_matches(name, _BUILDERS, n=1)
