@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from instseg_trainer.data import Batch, CocoDataset, DataError, DataLoader, Normalization, build_transforms
+from instseg_trainer.data import Batch, CocoDataset, DataError, DataLoader, Normalization, Step, build_transforms
 from instseg_trainer.data.coco import ImageRecord
 
 RECIPE = build_transforms(
@@ -26,14 +26,37 @@ RECIPE = build_transforms(
         {"Resize": {"target_size": [128, 160], "keep_ratio": False, "interp": 2}},
     ]
 )
+# Of every image another size, and one size and interpolation per batch.
+FITTED = build_transforms(
+    [{"RandomResize": {"target_size": [[100, 200], [117, 200], [128, 150]], "interp": 2}}, {"RandomFlip": {}}]
+)
+BATCH_SIZES = build_transforms(
+    [
+        {"RandomFlip": {}},
+        {"BatchRandomResize": {"target_size": [64, 96, 128], "keep_ratio": False, "random_interp": True}},
+    ]
+)
 PLAIN = build_transforms([{"Resize": {"target_size": [320, 400], "keep_ratio": False, "interp": 2}}])
 
 
 def assert_equal(one: Batch, other: Batch) -> None:
     for name in one.__dataclass_fields__:
         left, right = getattr(one, name), getattr(other, name)
+        if name == "segments":
+            assert segment_pixels(one) == segment_pixels(other)
+            continue
         assert left.dtype == right.dtype
         assert np.array_equal(left, right), name
+
+
+def segment_pixels(batch: Batch) -> list[list[bytes]] | None:
+    """Each shape as bytes that tell it."""
+    if batch.segments is None:
+        return None
+    return [
+        [b"".join(part.tobytes() for part in shape.polygons or (shape.bitmap,)) for shape in shapes]  # type: ignore[union-attr]
+        for shapes in batch.segments
+    ]
 
 
 def assert_all_equal(one: Iterable[Batch], other: Iterable[Batch]) -> None:
@@ -68,6 +91,7 @@ def test_shapes_types_and_padding(synthetic: Path) -> None:
     assert len(batch) == 2
     for name, shape, dtype in (
         ("images", (2, 3, 320, 400), np.float32),
+        ("image_sizes", (2, 2), np.float32),
         ("boxes", (2, 4, 4), np.float32),
         ("class_ids", (2, 4, 1), np.int64),
         ("masks", (2, 4, 80, 100), np.uint8),
@@ -83,6 +107,67 @@ def test_shapes_types_and_padding(synthetic: Path) -> None:
     assert batch.masks[0].reshape(4, -1).any(axis=1).all()
     assert batch.scale_factors.tolist() == [[2, 2], [2, 2]]
     assert batch.original_sizes.tolist() == [[160, 200], [160, 200]]
+    assert batch.image_sizes.tolist() == [[320, 400], [320, 400]]
+    assert batch.segments is None
+
+
+def test_images_of_different_sizes_are_padded_with_zeros(synthetic: Path) -> None:
+    dataset = CocoDataset(synthetic)
+    settings = Normalization(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    loader = DataLoader(dataset, FITTED, batch_size=6, pad_stride=32, mask_stride=4, normalization=settings, seed=2)
+    batch = next(iter(loader.epoch(0)))
+    sizes = batch.image_sizes.astype(int).tolist()
+    assert len({tuple(size) for size in sizes}) > 1
+    assert batch.images.shape[2:] == tuple(-(-max(sides) // 32) * 32 for sides in zip(*sizes, strict=True))
+    alone = DataLoader(dataset, FITTED, batch_size=1, pad_stride=1, mask_stride=1, normalization=settings, seed=2)
+    # The same shuffle: one image after the other.
+    for row, single in enumerate(alone.epoch(0)):
+        height, width = sizes[row]
+        assert single.images.shape == (1, 3, height, width)
+        assert np.array_equal(batch.images[row, :, :height, :width], single.images[0])
+        assert not batch.images[row, :, height:].any()
+        assert not batch.images[row, :, :, width:].any()
+        count = len(single.boxes[0])
+        assert np.array_equal(batch.boxes[row, :count], single.boxes[0])
+        masks = single.masks[0][:, ::4, ::4]
+        assert masks.any()
+        assert np.array_equal(batch.masks[row, :count, : masks.shape[1], : masks.shape[2]], masks)
+        assert batch.masks[row].sum() == masks.sum()
+    no_stride = next(iter(DataLoader(dataset, FITTED, batch_size=6, pad_stride=1, mask_stride=1, seed=2).epoch(0)))
+    assert no_stride.images.shape[2:] == tuple(max(sides) for sides in zip(*sizes, strict=True))
+
+
+def test_shapes_travel_instead_of_masks(synthetic: Path) -> None:
+    dataset = CocoDataset(synthetic)
+    with_masks = DataLoader(dataset, FITTED, batch_size=3, pad_stride=32, mask_stride=1)
+    with_shapes = DataLoader(dataset, FITTED, batch_size=3, pad_stride=32, keep_segments=True)
+    for drawn, kept in zip(with_masks.epoch(0), with_shapes.epoch(0), strict=True):
+        assert drawn.segments is None
+        assert kept.segments is not None
+        assert kept.masks.shape == (*kept.boxes.shape[:2], 0, 0)
+        assert np.array_equal(drawn.images, kept.images)
+        for row, shapes in enumerate(kept.segments):
+            assert len(shapes) == kept.pad_mask[row].sum()
+            height, width = kept.image_sizes[row].astype(int)
+            for mask, shape in zip(drawn.masks[row], shapes, strict=False):
+                assert np.array_equal(mask[:height, :width], shape.to_mask(height, width))
+
+
+def test_one_size_per_batch_and_many_per_epoch(synthetic: Path) -> None:
+    dataset = CocoDataset(synthetic)
+    dataset.records[:] = dataset.records * 4
+    whole = list(DataLoader(dataset, BATCH_SIZES, batch_size=2, seed=1).epoch(0))
+    assert {batch.images.shape[2:] for batch in whole} == {(64, 64), (96, 96), (128, 128)}
+    for start in (1, 5, 11):
+        assert_all_equal(whole[start:], DataLoader(dataset, BATCH_SIZES, batch_size=2, seed=1).epoch(0, start))
+    other = list(DataLoader(dataset, BATCH_SIZES, batch_size=2, seed=1).epoch(1))
+    assert [batch.images.shape for batch in whole] != [batch.images.shape for batch in other]
+    # Two processes take their parts of the same batches, at the same size.
+    parts = [
+        list(DataLoader(dataset, BATCH_SIZES, batch_size=1, seed=1, rank=rank, ranks=2).epoch(0)) for rank in (0, 1)
+    ]
+    for batch, first, second in zip(whole, *parts, strict=True):
+        assert np.array_equal(batch.images, np.concatenate([first.images, second.images]))
 
 
 def keep_instances(record: ImageRecord, count: int) -> ImageRecord:
@@ -148,6 +233,18 @@ def test_resuming_gives_the_same_batches(synthetic: Path) -> None:
     assert list(loader(1).epoch(4, start_iteration=3)) == []
     for other in (next(loader(2).epoch(4)), next(loader(1).epoch(5))):
         assert not np.array_equal(whole[0].images, other.images)
+
+
+@pytest.mark.parametrize(("transforms", "keep_segments"), [(BATCH_SIZES, False), (FITTED, True)])
+def test_workers_change_nothing_of_random_sizes(
+    synthetic: Path, transforms: tuple[Step, ...], keep_segments: bool
+) -> None:
+    dataset = CocoDataset(synthetic)
+    alone = DataLoader(dataset, transforms, batch_size=2, pad_stride=32, keep_segments=keep_segments)
+    with DataLoader(
+        dataset, transforms, batch_size=2, pad_stride=32, keep_segments=keep_segments, num_workers=2
+    ) as loader:
+        assert_all_equal(alone.epoch(0), loader.epoch(0))
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])

@@ -20,7 +20,8 @@ from instseg_trainer.data.distort import (
     adjust_saturation,
     shift_hue,
 )
-from instseg_trainer.data.transforms import RandomCrop, RandomExpand, RandomFlip, Resize, crop
+from instseg_trainer.data.resize import BatchRandomResize, RandomResize, Resize
+from instseg_trainer.data.transforms import RandomCrop, RandomExpand, RandomFlip, crop
 
 Colour = Callable[[int], tuple[int, int, int]]
 
@@ -30,6 +31,7 @@ GEOMETRY: dict[str, tuple[Transform, ...]] = {
     "crop": (RandomCrop(),),
     "stretch": (Resize((320, 256), keep_ratio=False, interp=cv2.INTER_NEAREST),),
     "fit": (Resize((300, 400), keep_ratio=True, interp=cv2.INTER_NEAREST),),
+    "random fit": (RandomResize(((128, 400), (170, 200)), interp=cv2.INTER_NEAREST),),
     "all": (
         RandomExpand(),
         RandomCrop(),
@@ -113,6 +115,38 @@ def test_stretch_is_what_opencv_does_and_keeps_the_factor(synthetic: Path) -> No
     assert resized.original_size == (160, 200)
     fitted = Resize((100, 110), keep_ratio=True)(sample, rng)
     assert fitted.size == (88, 110)
+
+
+def test_random_resize_draws_evenly_from_its_sizes(synthetic: Path) -> None:
+    sample = CocoDataset(synthetic)[0]
+    sizes = ((80, 200), (100, 130), (120, 200))
+    fitted = {(80, 200): (80, 100), (100, 130): (100, 125), (120, 200): (120, 150)}
+    transform = RandomResize(sizes, keep_ratio=True, interp=2)
+    found = [transform(sample, np.random.default_rng(seed)).size for seed in range(300)]
+    assert set(found) == set(fitted.values())
+    for size in fitted.values():
+        assert 70 <= found.count(size) <= 130
+    assert transform.sizes() == sizes
+    fixed = RandomResize((96, 64), keep_ratio=False, random_size=False, random_interp=True)
+    drawn = {fixed.choose(np.random.default_rng(seed)) for seed in range(60)}
+    assert {step.target_size for step in drawn} == {(96, 64)}
+    assert {step.interp for step in drawn} == {0, 1, 2, 3, 4}
+
+
+def test_random_resize_within_a_range() -> None:
+    transform = RandomResize(((90, 200), (95, 300)), random_range=True)
+    drawn = [transform.choose(np.random.default_rng(seed)).target_size for seed in range(200)]
+    assert {short for short, _ in drawn} == {90, 91, 92, 93, 94, 95}
+    assert {long for _, long in drawn} == {301}
+    assert transform.sizes() == ((90, 200), (95, 300))
+
+
+def test_a_batch_resize_is_drawn_apart_from_its_use(synthetic: Path) -> None:
+    transform = BatchRandomResize((64, 96, (32, 128)), keep_ratio=False, random_interp=True)
+    drawn = [transform.choose(np.random.default_rng(seed)) for seed in range(200)]
+    assert {step.target_size for step in drawn} == {(64, 64), (96, 96), (32, 128)} == set(transform.sizes())
+    assert {step.interp for step in drawn} == {0, 1, 2, 3, 4}
+    assert BatchRandomResize((64, 96), keep_ratio=False).choose(np.random.default_rng(0)).interp == cv2.INTER_NEAREST
 
 
 def test_expand_fills_with_the_colour_and_respects_the_limit(synthetic: Path) -> None:
@@ -212,6 +246,8 @@ def test_builds_the_reference_recipe() -> None:
             {"RandomCrop": {"is_mask_crop": True}},
             {"RandomFlip": None},
             {"Resize": {"target_size": 640, "keep_ratio": False, "interp": 2}},
+            {"RandomResize": {"target_size": [[640, 1333], [672, 1333]], "interp": 2}},
+            {"BatchRandomResize": {"target_size": [480, 512], "keep_ratio": False}},
         ]
     )
     assert transforms == (
@@ -220,6 +256,8 @@ def test_builds_the_reference_recipe() -> None:
         RandomCrop(),
         RandomFlip(),
         Resize((640, 640), keep_ratio=False, interp=cv2.INTER_CUBIC),
+        RandomResize(((640, 1333), (672, 1333)), interp=cv2.INTER_CUBIC),
+        BatchRandomResize((480, 512), keep_ratio=False),
     )
 
 
@@ -239,6 +277,14 @@ def test_builds_the_reference_recipe() -> None:
         ([{"RandomCrop": {"ioumode": "giou"}}], "ioumode"),
         ([{"RandomExpand": {"ratio": 1}}], "ratio is 1"),
         ([{"RandomDistort": {"hue": [1, 2]}}], "hue is"),
+        ([{"RandomFlip": {"prob": "often"}}], r"RandomFlip: prob is 'often', expected float"),
+        ([{"RandomCrop": {"num_attempts": 2.5}}], r"num_attempts is 2\.5, expected int"),
+        ([{"RandomCrop": {"thresholds": [0.1, True]}}], "thresholds is"),
+        ([{"RandomResize": {"target_size": 640}}], "with random_size expected a list"),
+        ([{"RandomResize": {"target_size": [[640]]}}], r"target_size is \(640,\)"),
+        ([{"RandomResize": {"target_size": [[9, 9], [5, 9]], "random_range": True}}], "with random_range expected"),
+        ([{"BatchRandomResize": {"target_size": [640, -1], "keep_ratio": False}}], "target_size is -1"),
+        ([{"BatchRandomResize": {"target_size": [640]}}], "keep_ratio"),
         ([{"RandomFlip": {}, "Resize": {}}], "expected one name"),
         (["RandomFlip"], "expected one name"),
     ],

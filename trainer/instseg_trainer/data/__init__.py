@@ -7,10 +7,11 @@ from instseg_trainer.data.errors import DataError
 from instseg_trainer.data.loader import DataLoader
 from instseg_trainer.data.sample import Batch, Sample
 from instseg_trainer.data.segmentation import Segmentation
-from instseg_trainer.data.transforms import Transform, build_transforms
+from instseg_trainer.data.transforms import BatchTransform, Step, Transform, build_transforms
 
 __all__ = [
     "Batch",
+    "BatchTransform",
     "Category",
     "CocoDataset",
     "DataError",
@@ -20,6 +21,7 @@ __all__ = [
     "Normalization",
     "Sample",
     "Segmentation",
+    "Step",
     "Transform",
     "build_transforms",
 ]

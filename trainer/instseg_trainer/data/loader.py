@@ -10,10 +10,10 @@ from types import TracebackType
 import numpy as np
 
 from instseg_trainer.data.coco import CocoDataset
-from instseg_trainer.data.collate import BatchTask, Normalization, prepare_batch
+from instseg_trainer.data.collate import BatchLayout, BatchTask, Normalization, prepare_batch
 from instseg_trainer.data.errors import DataError
 from instseg_trainer.data.sample import Batch
-from instseg_trainer.data.transforms import Transform
+from instseg_trainer.data.transforms import Step
 from instseg_trainer.data.worker import Worker
 
 
@@ -27,6 +27,7 @@ class DataLoader:
     With several training processes each has a loader with its own `rank` of `ranks` and gets its part of every
     global batch of `batch_size * ranks` images.
 
+    `mask_stride`, `pad_stride` and `keep_segments` are those of `BatchLayout`.
     `prefetch_batches` finished batches wait beside those that the workers hold. Not thread-safe; one epoch at
     a time.
     """
@@ -34,7 +35,7 @@ class DataLoader:
     def __init__(
         self,
         dataset: CocoDataset,
-        transforms: Sequence[Transform],
+        transforms: Sequence[Step],
         *,
         batch_size: int,
         seed: int = 0,
@@ -43,6 +44,8 @@ class DataLoader:
         num_workers: int = 0,
         prefetch_batches: int = 2,
         mask_stride: int = 4,
+        pad_stride: int | None = None,
+        keep_segments: bool = False,
         normalization: Normalization | None = None,
         rank: int = 0,
         ranks: int = 1,
@@ -51,6 +54,7 @@ class DataLoader:
             ("batch_size", batch_size, 1),
             ("prefetch_batches", prefetch_batches, 1),
             ("mask_stride", mask_stride, 1),
+            ("pad_stride", 1 if pad_stride is None else pad_stride, 1),
             ("num_workers", num_workers, 0),
             ("seed", seed, 0),
         ):
@@ -75,7 +79,7 @@ class DataLoader:
         self._drop_last = drop_last
         self._num_workers = num_workers
         self._prefetch_batches = prefetch_batches
-        self._mask_stride = mask_stride
+        self._layout = BatchLayout(mask_stride, pad_stride, keep_segments)
         self._normalization = normalization or Normalization()
         self._workers: list[Worker] = []
         self._is_iterating = False
@@ -123,8 +127,9 @@ class DataLoader:
                 indices=tuple(indices),
                 seed=self._seed,
                 epoch=epoch,
+                iteration=iteration,
                 transforms=self._transforms,
-                mask_stride=self._mask_stride,
+                layout=self._layout,
             )
 
     def _from_workers(self, tasks: Iterator[BatchTask]) -> Iterator[Batch]:

@@ -45,9 +45,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """B samples as arrays. n is the largest number of instances of a sample, maybe 0; padding is zero."""
+    """B samples as arrays. n is the largest number of instances of a sample, maybe 0; padding is zero.
+
+    Samples of other sizes lie in the top left corners of `images`. Either `masks` or `segments` has the shapes: where
+    `segments` is set, masks are not drawn and their H and W are 0.
+    """
 
     images: NDArray[np.float32]  # (B, 3, H, W), normalised
+    image_sizes: NDArray[np.float32]  # (B, 2) height, width of each sample in `images`
     boxes: NDArray[np.float32]  # (B, n, 4) left, top, right, bottom in pixels of `images`
     class_ids: NDArray[np.int64]  # (B, n, 1)
     masks: NDArray[np.uint8]  # (B, n, H / mask_stride, W / mask_stride) of 0 and 1
@@ -55,6 +60,7 @@ class Batch:
     image_ids: NDArray[np.int64]  # (B,)
     original_sizes: NDArray[np.int64]  # (B, 2) height, width of the image files
     scale_factors: NDArray[np.float32]  # (B, 2) y, x: network input pixels per original pixel
+    segments: tuple[tuple[Segmentation, ...], ...] | None = None  # per sample its shapes in pixels of `images`
 
     def __len__(self) -> int:
         return len(self.images)

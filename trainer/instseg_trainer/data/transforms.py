@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from instseg_trainer.data.distort import RandomDistort
 from instseg_trainer.data.errors import DataError
+from instseg_trainer.data.resize import BatchRandomResize, RandomResize, Resize, resize
 from instseg_trainer.data.sample import Sample, as_bytes
 
 
@@ -27,47 +30,13 @@ class Transform(Protocol):
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample: ...
 
 
-@dataclass(frozen=True)
-class Resize:
-    """Stretch to `target_size` (height, width), or with `keep_ratio` fit inside it by one factor.
+class BatchTransform(Protocol):
+    """A step whose chance is drawn once for a batch: it gives the step to take with each of its samples."""
 
-    With `keep_ratio` the short side becomes min(target_size) unless the long side would exceed
-    max(target_size). `interp` is OpenCV's number: 0 nearest, 1 linear, 2 cubic, 3 area.
-    """
-
-    target_size: tuple[int, int]
-    keep_ratio: bool
-    interp: int = cv2.INTER_LINEAR
-
-    def __post_init__(self) -> None:
-        if len(self.target_size) != 2 or not all(type(side) is int and side > 0 for side in self.target_size):
-            raise DataError(f"Resize: target_size is {self.target_size}, expected [height, width] in pixels")
-        if self.interp not in range(5):
-            raise DataError(f"Resize: interp is {self.interp!r}, expected OpenCV's number, 0 to 4")
-
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        height, width = self.target_size
-        if self.keep_ratio:
-            old_height, old_width = sample.size
-            factor = min(
-                min(self.target_size) / min(sample.size),
-                max(self.target_size) / max(sample.size),
-            )
-            height, width = int(factor * old_height + 0.5), int(factor * old_width + 0.5)
-        return resize(sample, max(height, 1), max(width, 1), self.interp)
+    def choose(self, rng: np.random.Generator) -> Transform: ...
 
 
-def resize(sample: Sample, height: int, width: int, interpolation: int) -> Sample:
-    """Stretch a sample to `height` x `width` pixels; `interpolation` is OpenCV's number."""
-    factor_y, factor_x = height / sample.size[0], width / sample.size[1]
-    boxes = sample.boxes * np.array([factor_x, factor_y, factor_x, factor_y], dtype=np.float32)
-    return dataclasses.replace(
-        sample,
-        image=as_bytes(cv2.resize(sample.image, (width, height), interpolation=interpolation)),
-        boxes=np.clip(boxes, 0, np.array([width, height, width, height], dtype=np.float32)),
-        segments=tuple(segment.scale(factor_y, factor_x, height, width) for segment in sample.segments),
-        scale_factor=(sample.scale_factor[0] * factor_y, sample.scale_factor[1] * factor_x),
-    )
+Step = Transform | BatchTransform
 
 
 @dataclass(frozen=True)
@@ -246,39 +215,64 @@ def crop(sample: Sample, window: tuple[int, int, int, int], kept: NDArray[np.int
 
 
 _TRANSFORMS: dict[str, type] = {
-    transform.__name__: transform for transform in (RandomDistort, RandomExpand, RandomCrop, RandomFlip, Resize)
+    transform.__name__: transform
+    for transform in (RandomDistort, RandomExpand, RandomCrop, RandomFlip, Resize, RandomResize, BatchRandomResize)
 }
 
+# One number for these parameters stands for as many equal ones.
+_REPEATED = {("Resize", "target_size"): 2, ("RandomExpand", "fill_value"): 3}
 
-def build_transforms(config: Sequence[Mapping[str, Mapping[str, Any] | None]]) -> tuple[Transform, ...]:
+
+def build_transforms(config: Sequence[Mapping[str, Mapping[str, Any] | None]]) -> tuple[Step, ...]:
     """Make transforms from config data: [{"RandomFlip": {"prob": 0.5}}, {"Resize": {"target_size": 640, …}},
     …].
 
-    Lists become tuples, one number for `target_size` or `fill_value` is repeated. Raises DataError for a name
-    or a parameter that does not exist. Decoding, mask drawing, normalisation and padding belong to the data
-    set and the loader: their reference names (Decode, Poly2Mask, NormalizeImage, Permute, PadGT) are refused
-    here.
+    Lists become tuples, one number for Resize's `target_size` or for `fill_value` is repeated. Raises DataError for
+    a name or a parameter that does not exist. Decoding, mask drawing, normalisation and padding belong to the data
+    set and the loader: their reference names (Decode, Poly2Mask, NormalizeImage, Permute, PadGT, PadBatch) are
+    refused here.
     """
     return tuple(_build_transform(entry, f"transforms[{index}]") for index, entry in enumerate(config))
 
 
-def _build_transform(entry: Mapping[str, Mapping[str, Any] | None], where: str) -> Transform:
+def _build_transform(entry: Mapping[str, Mapping[str, Any] | None], where: str) -> Step:
     if not isinstance(entry, Mapping) or len(entry) != 1:
         raise DataError(f"{where} is {entry!r}, expected one name with its parameters, such as RandomFlip: {{}}")
     name, parameters = next(iter(entry.items()))
     transform = _TRANSFORMS.get(name)
     if transform is None:
         raise DataError(f"{where}: unknown transform {name!r}; known: {', '.join(_TRANSFORMS)}")
+    hints = typing.get_type_hints(transform)
     known = {field.name for field in dataclasses.fields(transform)}
     values: dict[str, Any] = {}
     for key, value in (parameters or {}).items():
         if key not in known:
             raise DataError(f"{where}: {name} has no parameter {key!r}; known: {', '.join(sorted(known))}")
-        repeats = {"target_size": 2, "fill_value": 3}.get(key)
+        repeats = _REPEATED.get((name, key))
         if repeats is not None and isinstance(value, int | float):
             value = (value,) * repeats  # noqa: PLW2901
-        values[key] = tuple(value) if isinstance(value, list) else value
+        values[key] = _as_tuples(value)
+        if not _has_type(hints[key], values[key]):
+            kind = getattr(hints[key], "__name__", str(hints[key]))
+            raise DataError(f"{where}: {name}: {key} is {value!r}, expected {kind}")
     try:
         return transform(**values)
     except TypeError as error:
         raise DataError(f"{where}: {name}: {error}") from error
+
+
+def _has_type(kind: Any, value: Any) -> bool:
+    """Whether a value read from YAML suits a field's type; lengths of tuples are each transform's own matter."""
+    if isinstance(kind, types.UnionType):
+        return any(_has_type(option, value) for option in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_has_type(typing.get_args(kind)[0], item) for item in value)
+    if kind is Any:
+        return True
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is kind
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(item) for item in value) if isinstance(value, list) else value
