@@ -79,7 +79,8 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
     model = build_model(options.model, num_classes)
     load_weights(model, arrays, source=str(weights))
     model.eval()
-    height, width = options.image_size or _trained_image_size(options.model, weights)
+    spec = model.input_spec
+    height, width = options.image_size or _trained_image_size(options.model, weights) or (spec.height, spec.width)
 
     temporary = options.output.with_name(f".{options.output.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -199,12 +200,15 @@ def _labels(options: ExportOptions, num_classes: int, weights: Path) -> Labels:
     return labels
 
 
-def _trained_image_size(model: str, weights: Path) -> tuple[int, int]:
-    """What the weights were trained at where their training left its configuration, else the model's usual size."""
+def _trained_image_size(model: str, weights: Path) -> tuple[int, int] | None:
+    """What the weights were trained at where their training left its configuration, else what the shipped one says;
+    None: the model's own size."""
     trained = weights.parent.parent / "config.yaml"
     config = load_config(str(trained) if trained.is_file() else model)
     if config.Global.model != model:
         raise ExportError(f"{trained}: the weights are of {config.Global.model}, not of {model}")
+    if config.Recipe.image_size is None:
+        return None
     height, width = config.Recipe.image_size
     return height, width
 

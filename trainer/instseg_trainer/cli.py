@@ -108,8 +108,13 @@ def run_evaluate(args: argparse.Namespace) -> int:
             subject = config.Evaluate.weight_path
             model = build_model(config.Global.model, len(dataset.categories))
             load_weights(model, read_pdparams(subject), source=subject)
-            height, width = config.Recipe.image_size
-            metrics, evaluator = evaluate_model(model, dataset, (height, width), on_progress=advance)
+            metrics, evaluator = evaluate_model(
+                model,
+                dataset,
+                config.Recipe.image_size,
+                batch_size=config.Recipe.evaluation_batch_size,
+                on_progress=advance,
+            )
     output = Path(config.Global.output)
     output.mkdir(parents=True, exist_ok=True)
     result = {"subject": subject, "images": len(dataset), **dataclasses.asdict(metrics)}

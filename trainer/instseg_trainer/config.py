@@ -1,5 +1,5 @@
-"""Configuration: `configs/defaults.yaml`, a model's file over it, and KEY=VALUE overrides over both; checked by key
-and type.
+"""Configuration: `configs/defaults.yaml`, the file of a model's family over it, the model's file over both, and
+KEY=VALUE overrides over all; checked by key and type.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -47,29 +47,49 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class ParameterGroupConfig:
+    """Settings of the parameters whose names one of the regular expressions `params` is found in; None: unchanged."""
+
+    params: list[str]
+    learning_rate_factor: float | None = None
+    weight_decay: float | None = None
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
-    type: str
+    type: Literal["momentum", "adamw"]
     momentum: float
     weight_decay: float
+    decay_vectors: bool | None
     gradient_clip: float
+    parameter_groups: list[ParameterGroupConfig]
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
+    type: Literal["cosine", "piecewise", "constant"]
+    warmup_start_factor: float
     cosine_epochs_factor: float
     min_learning_rate_factor: float
+    milestones: list[float]
+    gamma: float
 
 
 @dataclass(frozen=True)
 class RecipeConfig:
-    image_size: list[int]
+    image_size: list[int] | None
     seed: int
     workers: int
     checkpoint_interval: int
+    evaluation_batch_size: int
+    freeze: list[str]
+    unfreeze: list[str]
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
+    use_ema: bool
     ema_decay: float
-    augmentation: list[Any] = field(default_factory=list)
+    ema_decay_type: Literal["threshold", "exponential", "normal"]
+    augmentation: list[Any]
 
 
 @dataclass(frozen=True)
@@ -115,7 +135,8 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     """`overrides` are KEY=VALUE with dotted keys; VALUE is YAML. Raises `ConfigError` naming the file and the key."""
     merged = _read(configs_folder() / "defaults.yaml")
     path = find_config(name)
-    _merge(merged, _read(path), str(path), "")
+    for layer, content in _layers(path):
+        _merge(merged, content, str(layer), "")
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or not key:
@@ -129,6 +150,23 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
             tree = {part: tree}
         _merge(merged, tree, f"override {text!r}", "")
     return _build(Config, merged, str(path), "")
+
+
+def _layers(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """A file's content, after that of the file its `base` names (relative to it), after that one's base, …"""
+    layers: list[tuple[Path, dict[str, Any]]] = []
+    following: Path | None = path
+    while following is not None:
+        current = following
+        if any(current.resolve() == seen.resolve() for seen, _ in layers):
+            raise ConfigError(f"{path}: its base files lead back to {current}")
+        content = _read(current)
+        base = content.pop("base", None)
+        if base is not None and not isinstance(base, str):
+            raise ConfigError(f"{current}: base: expected the name of a file, found {base!r}")
+        layers.append((current, content))
+        following = current.parent / base if base is not None else None
+    return layers[::-1]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -145,10 +183,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any], source: str, prefix: str) -> None:
     for key, value in over.items():
-        if key not in base:
-            near = difflib.get_close_matches(str(key), base, n=1, cutoff=0.5)
-            hint = f"; did you mean {prefix}{near[0]}?" if near else f" (known: {', '.join(prefix + k for k in base)})"
-            raise ConfigError(f"{source}: unknown key {prefix}{key}{hint}")
+        _known_key(key, list(base), source, prefix)
         if isinstance(base[key], dict):
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{source}: {prefix}{key} is a section with keys, found {value!r}")
@@ -159,9 +194,17 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any], source: str, prefix: s
 
 def _build(cls: Any, values: Mapping[str, Any], source: str, prefix: str) -> Any:
     hints = typing.get_type_hints(cls)
+    fields = dataclasses.fields(cls)
+    for key in values:
+        _known_key(key, [item.name for item in fields], source, prefix)
     arguments: dict[str, Any] = {}
-    for item in dataclasses.fields(cls):
-        kind, value, key = hints[item.name], values[item.name], f"{prefix}{item.name}"
+    for item in fields:
+        kind, key = hints[item.name], f"{prefix}{item.name}"
+        if item.name not in values:
+            if item.default is dataclasses.MISSING:
+                raise ConfigError(f"{source}: {key} is missing")
+            continue
+        value = values[item.name]
         if dataclasses.is_dataclass(kind):
             arguments[item.name] = _build(kind, value, source, f"{key}.")
         else:
@@ -169,9 +212,24 @@ def _build(cls: Any, values: Mapping[str, Any], source: str, prefix: str) -> Any
     return cls(**arguments)
 
 
+def _known_key(key: object, known: Sequence[str], source: str, prefix: str) -> None:
+    if key in known:
+        return
+    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+    hint = f"; did you mean {prefix}{near[0]}?" if near else f" (known: {', '.join(prefix + k for k in known)})"
+    raise ConfigError(f"{source}: unknown key {prefix}{key}{hint}")
+
+
 def _checked(kind: Any, value: Any, source: str, key: str) -> Any:
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value in choices:
+            return value
+        raise ConfigError(f"{source}: {key}: expected {' or '.join(choices)}, found {value!r}")
     options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
     for option in options:
+        if dataclasses.is_dataclass(option) and isinstance(value, Mapping):
+            return _build(option, value, source, f"{key}.")
         origin = typing.get_origin(option) or option
         if origin is float and isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)

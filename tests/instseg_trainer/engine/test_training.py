@@ -26,8 +26,6 @@ from instseg_trainer.engine.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from instseg_trainer.engine.ema import ModelEMA
-from instseg_trainer.engine.schedule import CosineSchedule
 from instseg_trainer.engine.trainer import Trainer
 from instseg_trainer.errors import CheckpointError, ConfigError
 from instseg_trainer.weights import read_pdparams
@@ -163,27 +161,3 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     (folder / "model.pdstates").write_text("iteration: [")
     with pytest.raises(CheckpointError, match=r"model\.pdstates: damaged"):
         load_checkpoint(tmp_path)
-
-
-def test_cosine_schedule() -> None:
-    schedule = CosineSchedule(0.1, warmup_steps=10, cosine_steps=110, minimum=0.01)
-    assert schedule(0) == 0
-    assert schedule(5) == pytest.approx(0.05)
-    assert schedule(10) == pytest.approx(0.1)
-    assert schedule(60) == pytest.approx(0.055)
-    assert schedule(110) == pytest.approx(0.01)
-    assert schedule(500) == pytest.approx(0.01)
-    values = [schedule(i) for i in range(10, 111)]
-    assert values == sorted(values, reverse=True)
-
-
-def test_averaged_weights() -> None:
-    model = paddle.nn.Linear(2, 2)
-    ema = ModelEMA(model, decay=0.5)
-    expected = model.weight.numpy().astype(np.float64)
-    for step in range(6):
-        model.weight.set_value(paddle.rand([2, 2]))
-        ema.update()
-        decay = min(0.5, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * model.weight.numpy()
-    np.testing.assert_allclose(ema.state["weight"].numpy(), expected, rtol=1e-5)

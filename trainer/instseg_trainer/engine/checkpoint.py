@@ -1,7 +1,7 @@
 """Checkpoints: everything that a training needs to go on as if it had never stopped.
 
-A checkpoint is a folder `checkpoints/iter_<n>` with `model.pdparams`, `model.pdema`, `model.pdopt` and
-`model.pdstates` (YAML). It is
+A checkpoint is a folder `checkpoints/iter_<n>` with `model.pdparams`, `model.pdopt`, `model.pdstates` (YAML) and, where
+weights are averaged, `model.pdema`. It is
 written under another name and renamed when it is complete, so a folder of that name is always whole.
 """
 
@@ -39,7 +39,7 @@ class TrainingState:
 @dataclass
 class Checkpoint:
     model: dict[str, np.ndarray]
-    ema: dict[str, np.ndarray]
+    ema: dict[str, np.ndarray] | None
     optimizer: dict[str, np.ndarray]
     state: TrainingState
 
@@ -47,7 +47,7 @@ class Checkpoint:
 def save_checkpoint(
     output: Path,
     model: Mapping[str, paddle.Tensor],
-    ema: Mapping[str, paddle.Tensor],
+    ema: Mapping[str, paddle.Tensor] | None,
     optimizer: Mapping[str, paddle.Tensor],
     state: TrainingState,
 ) -> Path:
@@ -59,7 +59,8 @@ def save_checkpoint(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     write_pdparams(temporary / "model.pdparams", model)
-    write_pdparams(temporary / "model.pdema", ema)
+    if ema is not None:
+        write_pdparams(temporary / "model.pdema", ema)
     write_pdparams(temporary / "model.pdopt", {k: v for k, v in optimizer.items() if isinstance(v, paddle.Tensor)})
     (temporary / "model.pdstates").write_text(yaml.safe_dump(asdict(state), sort_keys=False), encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True)
@@ -87,9 +88,10 @@ def load_checkpoint(output: Path) -> Checkpoint:
         state = TrainingState(**yaml.safe_load(states.read_text(encoding="utf-8")))
     except (OSError, TypeError, yaml.YAMLError) as error:
         raise CheckpointError(f"{states}: damaged: {error}") from error
+    averages = path / "model.pdema"
     return Checkpoint(
         read_pdparams(path / "model.pdparams"),
-        read_pdparams(path / "model.pdema"),
+        read_pdparams(averages) if averages.is_file() else None,
         read_pdparams(path / "model.pdopt"),
         state,
     )

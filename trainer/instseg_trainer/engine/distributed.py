@@ -23,15 +23,23 @@ class World:
         return self.rank == 0
 
     def average_gradients(self, parameters: Sequence[paddle.Tensor]) -> None:
-        """Replaces each gradient by its mean over all processes, in one exchange."""
+        """Replaces each gradient by its mean over all processes, in one exchange.
+
+        A part of the model that one process's images did not reach (a mask head without an object) counts as zeros
+        there, so that all processes exchange the same tensors.
+        """
         if self.size == 1:
             return
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        gradients = [paddle.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = paddle.concat([g.flatten() for g in gradients])
         paddle.distributed.all_reduce(flat)
         parts = paddle.split(flat / self.size, [g.size for g in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.set_value(part.reshape(gradient.shape))
+        for parameter, part in zip(parameters, parts, strict=True):
+            mean = part.reshape(parameter.shape)
+            if parameter.grad is None:
+                parameter.grad = mean
+            else:
+                parameter.grad.set_value(mean)
 
     def broadcast_weights(self, tensors: Sequence[paddle.Tensor]) -> None:
         """Gives every process the tensors of rank 0."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,28 +10,28 @@ import paddle
 
 from ..data import CocoDataset
 from ..evaluation import CocoEvaluator, CocoMetrics, encode_masks
+from .inputs import sized_input
 
 if TYPE_CHECKING:
     from ..models.base import InstanceSegmentationModel
-
-INTERPOLATION = 2
-"""OpenCV's number of the resize to the network input in training: cubic, as in evaluation and bundles."""
 
 
 def evaluate_model(
     model: InstanceSegmentationModel,
     dataset: CocoDataset,
-    image_size: tuple[int, int],
+    image_size: Sequence[int] | None = None,
     *,
-    batch_size: int = 4,
+    batch_size: int = 1,
     on_progress: Callable[[int], None] = lambda _count: None,
 ) -> tuple[CocoMetrics, CocoEvaluator]:
     """Predicts every image of `dataset` (read with allow_empty=True) and compares with its annotations.
 
-    `on_progress` gets the number of images done. The model is left in the mode it was in.
+    `image_size` replaces height and width of the model's own input. Where the ratio is kept, images of a batch are
+    padded to the largest: only a batch of 1 gives the reference's numbers exactly. `on_progress` gets the number of
+    images done. The model is left in the mode it was in.
     """
     evaluator = CocoEvaluator(dataset.annotation_file)
-    spec = dataclasses.replace(model.input_spec, height=image_size[0], width=image_size[1])
+    spec = sized_input(model.input_spec, image_size)
     category_ids = np.asarray(dataset.category_ids)
     training = model.training
     model.eval()

@@ -17,6 +17,7 @@ from ..evaluation import CocoMetrics
 from ..files import write_text
 
 _WINDOW = 20  # iterations over which speed is averaged
+_SHOWN_LOSSES = 8  # a line has no more; metrics.jsonl has all
 
 
 class TrainingLog:
@@ -77,7 +78,9 @@ class TrainingLog:
         )
         if shown:
             data, compute, count = (sum(column) for column in zip(*self._seconds, strict=True))
-            parts = " ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items())
+            parts = " ".join(
+                f"{name.removeprefix('loss_')} {value:.3f}" for name, value in list(losses.items())[:_SHOWN_LOSSES]
+            )
             self.say(
                 f"epoch {epoch + 1} iteration {iteration} {parts} lr {learning_rate:.2e} "
                 f"{count / (data + compute):.2f} images/s data {100 * data / (data + compute):.0f}%"

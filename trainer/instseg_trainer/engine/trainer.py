@@ -14,8 +14,7 @@ import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..config import Config, to_yaml
-from ..data import Batch, CocoDataset, DataLoader, build_transforms
-from ..data.transforms import Resize
+from ..data import Batch, CocoDataset, DataLoader
 from ..errors import CheckpointError, ConfigError
 from ..files import write_text
 from ..models import build_model
@@ -24,10 +23,16 @@ from ..weights import load_weights, read_pdparams, write_pdparams
 from .checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from .distributed import join_world
 from .ema import ModelEMA
-from .evaluate import INTERPOLATION, evaluate_model
+from .evaluate import evaluate_model
+from .freeze import apply_freezing
+from .inputs import misses_evaluation_size, pad_stride, sized_input, training_steps
 from .log import TrainingLog
 from .optimizer import build_optimizer
-from .schedule import CosineSchedule
+from .schedule import build_schedule
+
+_EPOCH_END_SHARE = 0.5
+"""An epoch's end writes a checkpoint too where this part of the interval between two has passed: small data sets would
+write all the time."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,6 @@ class Trainer:
         train, recipe = config.Train, config.Recipe
         if config.Global.dataset_dir is None:
             raise ConfigError("Global.dataset_dir: expected the data set's folder (-o Global.dataset_dir=DIR)")
-        height, width = _image_size(config)
         self.train_set = CocoDataset(config.Global.dataset_dir)
         self.val_set = CocoDataset(
             config.Global.dataset_dir,
@@ -70,29 +74,33 @@ class Trainer:
                 f"Train.num_classes: {train.num_classes}, but {self.train_set.annotation_file} has "
                 f"{num_classes} categories"
             )
-        resize = Resize(target_size=(height, width), keep_ratio=False, interp=INTERPOLATION)
-        self.loader = DataLoader(
-            self.train_set,
-            (*build_transforms(recipe.augmentation), resize),
-            batch_size=train.batch_size,
-            seed=recipe.seed,
-            num_workers=recipe.workers,
-            rank=self.world.rank,
-            ranks=self.world.size,
-        )
         paddle.seed(recipe.seed)
         with paddle.utils.unique_name.guard():
             self.model = build_model(config.Global.model, num_classes)
+            apply_freezing(self.model, recipe.freeze, recipe.unfreeze)
             self.optimizer = build_optimizer(recipe.optimizer, self.model, train.learning_rate)
+        self.input_spec = sized_input(self.model.input_spec, recipe.image_size)
+        self.steps = training_steps(recipe.augmentation, self.input_spec)
+        self.loader = DataLoader(
+            self.train_set,
+            self.steps,
+            batch_size=train.batch_size,
+            seed=recipe.seed,
+            num_workers=recipe.workers,
+            mask_stride=self.model.mask_stride,
+            pad_stride=pad_stride(self.input_spec),
+            keep_segments=self.model.needs_segments,
+            normalization=self.input_spec.normalization,
+            rank=self.world.rank,
+            ranks=self.world.size,
+        )
         iterations = len(self.loader)
-        self.schedule = CosineSchedule(
-            train.learning_rate,
-            train.warmup_steps,
-            math.ceil(train.epochs_iters * iterations * recipe.schedule.cosine_epochs_factor),
-            train.learning_rate * recipe.schedule.min_learning_rate_factor,
+        self.schedule = build_schedule(
+            recipe.schedule, train.learning_rate, train.warmup_steps, train.epochs_iters, iterations
         )
         self.output = Path(train.resume_path or config.Global.output)
         self.state = TrainingState(0, 0, -1.0, -1, iterations, self._fingerprint())
+        self._last_saved = 0
 
     def run(self) -> TrainingResult:
         """Trains to the end. KeyboardInterrupt leaves the last checkpoint behind and goes up."""
@@ -115,13 +123,13 @@ class Trainer:
                     self.model, arrays, source=train.pretrain_weight_path, strict=False, any_classes=True
                 )
                 log.say(f"{train.pretrain_weight_path}: {report.summary()}")
-            ema = ModelEMA(self.model, config.Recipe.ema_decay)
+            recipe = config.Recipe
+            ema = ModelEMA(self.model, recipe.ema_decay, recipe.ema_decay_type) if recipe.use_ema else None
             if checkpoint is not None:
                 self._restore(checkpoint, ema)
                 log.say(f"resumed {self.output} at iteration {self.state.iteration}")
             self.world.broadcast_weights(list(self.model.state_dict().values()))
-            log.say(f"{config.Global.model}, train: {self.train_set.summary()}")
-            log.say(f"val: {self.val_set.summary()}")
+            self._introduce(log)
             final_loss = self._loop(log, ema)
         # Only the main process evaluates and writes.
         result = TrainingResult(
@@ -140,7 +148,22 @@ class Trainer:
         categories = [{"id": category.id, "name": category.label} for category in self.train_set.categories]
         write_text(self.output / "categories.json", json.dumps(categories, ensure_ascii=False, indent=1) + "\n")
 
-    def _loop(self, log: TrainingLog, ema: ModelEMA) -> float:
+    def _introduce(self, log: TrainingLog) -> None:
+        """Says what is trained, on what."""
+        learning = [p for p in self.model.parameters() if not p.stop_gradient]
+        log.say(
+            f"{self.config.Global.model}: {sum(p.size for p in learning) / 1e6:.2f} million numbers in {len(learning)} "
+            f"tensors to train, of {sum(p.size for p in self.model.parameters()) / 1e6:.2f} million"
+        )
+        log.say(f"train: {self.train_set.summary()}")
+        log.say(f"val: {self.val_set.summary()}")
+        if misses_evaluation_size(self.steps, self.input_spec):
+            log.say(
+                f"note: the sizes in Recipe.augmentation leave out {self.input_spec.height}x{self.input_spec.width}, "
+                "the size that is evaluated"
+            )
+
+    def _loop(self, log: TrainingLog, ema: ModelEMA | None) -> float:
         train, per_epoch = self.config.Train, len(self.loader)
         loss = log.last_loss
         first_epoch, start = divmod(self.state.iteration, per_epoch)
@@ -153,7 +176,7 @@ class Trainer:
                 for batch in self.loader.epoch(epoch, start if epoch == first_epoch else 0):
                     begin = time.perf_counter()
                     losses = self._step(batch)
-                    if self.world.is_main:
+                    if ema is not None and self.world.is_main:
                         ema.update()
                     self.state.iteration += 1
                     loss = losses["loss"]
@@ -173,14 +196,20 @@ class Trainer:
                         completed=self.state.iteration,
                         description=f"epoch {epoch + 1}/{train.epochs_iters} loss {loss:.3f}",
                     )
-                    if self.state.iteration % self.config.Recipe.checkpoint_interval == 0:
+                    # An epoch's last iteration is not saved before its evaluation: a resumed training would skip that.
+                    if self.state.iteration % per_epoch and self._unsaved() >= self.config.Recipe.checkpoint_interval:
                         self._save(ema)
                     ready = time.perf_counter()
                 last = epoch + 1 == train.epochs_iters
                 if last or (train.eval_interval > 0 and (epoch + 1) % train.eval_interval == 0):
-                    self._evaluate(log, ema, epoch)
-                self._save(ema)
+                    self._evaluate(log, ema, epoch, progress)
+                if last or self._unsaved() >= self.config.Recipe.checkpoint_interval * _EPOCH_END_SHARE:
+                    self._save(ema)
         return loss
+
+    def _unsaved(self) -> int:
+        """Iterations since the last checkpoint."""
+        return self.state.iteration - self._last_saved
 
     def _step(self, batch: Batch) -> dict[str, float]:
         self.optimizer.set_lr(self.schedule(self.state.iteration))
@@ -189,6 +218,8 @@ class Trainer:
             paddle.to_tensor(batch.class_ids),
             paddle.to_tensor(batch.masks),
             paddle.to_tensor(batch.pad_mask),
+            image_sizes=paddle.to_tensor(batch.image_sizes),
+            segments=batch.segments,
         )
         losses = self.model.loss(paddle.to_tensor(batch.images), targets)
         values = {name: float(value) for name, value in losses.items()}
@@ -203,14 +234,22 @@ class Trainer:
         self.optimizer.clear_grad()
         return values
 
-    def _evaluate(self, log: TrainingLog, ema: ModelEMA, epoch: int) -> None:
-        """Evaluates the averaged weights and keeps them when they are the best so far."""
+    def _evaluate(self, log: TrainingLog, ema: ModelEMA | None, epoch: int, progress: Progress) -> None:
+        """Evaluates the averaged weights (or the plain ones) and keeps them when they are the best so far."""
         if not self.world.is_main:
             return
-        trained = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.model.set_state_dict(ema.state)
+        trained = {} if ema is None else {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        bar = progress.add_task("evaluate", total=len(self.val_set))
         try:
-            metrics, _ = evaluate_model(self.model, self.val_set, _image_size(self.config))
+            if ema is not None:
+                self.model.set_state_dict(ema.state)
+            metrics, _ = evaluate_model(
+                self.model,
+                self.val_set,
+                self.config.Recipe.image_size,
+                batch_size=self.config.Recipe.evaluation_batch_size,
+                on_progress=lambda done: progress.update(bar, completed=done),
+            )
             log.evaluation(self.state.iteration, epoch, metrics)
             if metrics.mask.ap >= self.state.best_ap:
                 self.state.best_ap, self.state.best_epoch = metrics.mask.ap, epoch + 1
@@ -218,15 +257,19 @@ class Trainer:
                 best.mkdir(exist_ok=True)
                 write_pdparams(best / "best_model.pdparams", self.model.state_dict())
         finally:
-            self.model.set_state_dict(trained)
+            progress.remove_task(bar)
+            if trained:
+                self.model.set_state_dict(trained)
 
-    def _save(self, ema: ModelEMA) -> None:
+    def _save(self, ema: ModelEMA | None) -> None:
+        self._last_saved = self.state.iteration
         if not self.world.is_main:
             return
-        self.state.ema_step = ema.step
-        save_checkpoint(self.output, self.model.state_dict(), ema.state, self.optimizer.state_dict(), self.state)
+        self.state.ema_step = 0 if ema is None else ema.step
+        averages = None if ema is None else ema.state
+        save_checkpoint(self.output, self.model.state_dict(), averages, self.optimizer.state_dict(), self.state)
 
-    def _restore(self, checkpoint: Checkpoint, ema: ModelEMA) -> None:
+    def _restore(self, checkpoint: Checkpoint, ema: ModelEMA | None) -> None:
         saved = checkpoint.state
         for name, here in (
             ("fingerprint", self.state.fingerprint),
@@ -239,16 +282,18 @@ class Trainer:
                     f"{self.output / 'config.yaml'}"
                 )
         load_weights(self.model, checkpoint.model, source=f"{self.output}: checkpoint")
-        ema.restore(checkpoint.ema, saved.ema_step)
+        if ema is not None:
+            ema.restore(checkpoint.ema or {}, saved.ema_step)
         self.optimizer.set_state_dict({name: paddle.to_tensor(array) for name, array in checkpoint.optimizer.items()})
         self.state = saved
+        self._last_saved = saved.iteration
 
     def _fingerprint(self) -> str:
         """What must stay the same for a resumed training to be the same training."""
         train, recipe = asdict(self.config.Train), asdict(self.config.Recipe)
         for key in ("resume_path", "pretrain_weight_path", "log_interval", "eval_interval"):
             del train[key]
-        for key in ("workers", "checkpoint_interval"):
+        for key in ("workers", "checkpoint_interval", "evaluation_batch_size"):
             del recipe[key]
         content = yaml.safe_dump(
             [
@@ -261,10 +306,3 @@ class Trainer:
             ]
         )
         return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _image_size(config: Config) -> tuple[int, int]:
-    size = config.Recipe.image_size
-    if len(size) != 2 or any(side <= 0 or side % 32 for side in size):
-        raise ConfigError(f"Recipe.image_size: expected [height, width], each a multiple of 32, found {size}")
-    return size[0], size[1]
