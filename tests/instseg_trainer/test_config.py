@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from instseg_trainer.config import configs_folder, find_config, load_config, to_yaml
+from instseg_trainer.config import ParameterGroupConfig, configs_folder, find_config, load_config, to_yaml
 from instseg_trainer.errors import ConfigError
 
 
@@ -18,6 +18,68 @@ def test_shipped_configurations(path: Path) -> None:
     config = load_config(path.stem)
     assert config.Global.model == path.stem
     assert config.Recipe.augmentation
+
+
+# Batch size, learning rate, optimizer, weight decay, gradient clip, schedule, start of the warm-up, decay of the
+# averages (None: not averaged), as the reference's and PaddleX's configurations have them.
+RECIPES = {
+    "PP-YOLOE_seg-S": (8, 1e-3, "momentum", 5e-4, 0.0, "cosine", 0.0, 0.9998),
+    "Mask-RT-DETR-S": (2, 5e-5, "adamw", 1e-4, 0.1, "constant", 0.001, 0.9999),
+    "Mask-RT-DETR-L": (2, 1e-4, "adamw", 1e-4, 0.1, "constant", 0.001, 0.9999),
+    "MaskRCNN-ResNet50": (2, 0.01, "momentum", 1e-4, 0.0, "piecewise", 0.001, None),
+    "MaskRCNN-ResNeXt101-vd-FPN": (2, 0.01, "momentum", 1e-4, 0.0, "piecewise", 0.1, None),
+    "Cascade-MaskRCNN-ResNet50-FPN": (1, 0.01, "momentum", 1e-4, 35.0, "piecewise", 0.001, None),
+    "SOLOv2": (2, 0.01, "momentum", 1e-4, 0.0, "piecewise", 0.0, None),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes(name: str) -> None:
+    config = load_config(name)
+    train, recipe = config.Train, config.Recipe
+    assert (
+        train.batch_size,
+        train.learning_rate,
+        recipe.optimizer.type,
+        recipe.optimizer.weight_decay,
+        recipe.optimizer.gradient_clip,
+        recipe.schedule.type,
+        recipe.schedule.warmup_start_factor,
+        recipe.ema_decay if recipe.use_ema else None,
+    ) == RECIPES[name]
+    assert (train.epochs_iters, train.warmup_steps, recipe.image_size) == (40, 100, None)
+
+
+def test_a_file_over_its_base(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "family.yaml").write_text("Train: {batch_size: 5, learning_rate: 0.5}\nGlobal: {model: family}\n")
+    (tmp_path / "middle.yaml").write_text("base: family.yaml\nTrain: {learning_rate: 0.25}\n")
+    (tmp_path / "sub" / "own.yaml").write_text("base: ../middle.yaml\nGlobal: {model: own}\n")
+    config = load_config(str(tmp_path / "sub" / "own.yaml"))
+    assert (config.Train.batch_size, config.Train.learning_rate, config.Global.model) == (5, 0.25, "own")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("base: missing.yaml", r"missing\.yaml: cannot be read"),
+        ("base: [a]", "base: expected the name of a file"),
+        ("base: own.yaml", "base files lead back to"),
+        ("Train: {epochs: 3}", "unknown key Train.epochs"),
+    ],
+)
+def test_wrong_bases(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "own.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        load_config(str(tmp_path / "own.yaml"))
+
+
+def test_parameter_groups_are_read_and_written(tmp_path: Path) -> None:
+    group = "{params: [^backbone], learning_rate_factor: 1e-1}"
+    config = load_config("SOLOv2", [f"Recipe.optimizer.parameter_groups=[{group}]"])
+    assert config.Recipe.optimizer.parameter_groups == [ParameterGroupConfig(["^backbone"], 0.1, None)]
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load_config(str(tmp_path / "config.yaml")) == config
 
 
 def test_found_by_the_last_part_of_a_path() -> None:
@@ -56,6 +118,13 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("Train=4", r"Train is a section"),
         ("Train.batch_size", r"expected KEY=VALUE"),
         ("Recipe.image_size=[a, 2]", r"Recipe\.image_size\[\]: expected int, found 'a'"),
+        ("Recipe.schedule.type=linear", r"expected cosine or piecewise or constant, found 'linear'"),
+        ("Recipe.ema_decay_type=slow", r"expected threshold or exponential or normal"),
+        ("Recipe.freeze=backbone", r"Recipe\.freeze: expected list"),
+        ("Recipe.optimizer.parameter_groups=[{lr: 1}]", r"unknown key Recipe\.optimizer\.parameter_groups\[\]\.lr"),
+        ("Recipe.optimizer.parameter_groups=[{param: [a]}]", r"did you mean .*\.params\?"),
+        ("Recipe.optimizer.parameter_groups=[{weight_decay: 0}]", r"params is missing"),
+        ("Recipe.optimizer.parameter_groups=[a]", r"expected ParameterGroupConfig, found 'a'"),
         ("Train.num_classes=1.5", r"Train\.num_classes: expected int or null, found 1\.5"),
     ],
 )
