@@ -134,6 +134,23 @@ def test_freezing_that_makes_no_sense() -> None:
         build_optimizer(ADAMW, model, 0.1)
 
 
+@pytest.mark.parametrize("base", [ADAMW, MOMENTUM], ids=["adamw", "momentum"])
+@pytest.mark.parametrize("limit", [1e-3, 1e6])
+def test_gradients_are_clipped_as_paddle_does(base: OptimizerConfig, limit: float) -> None:
+    weights = []
+    for own in (True, False):
+        paddle.seed(1)
+        model = FakeRegionModel()
+        optimizer = build_optimizer(dataclasses.replace(base, gradient_clip=limit), model, 0.1)
+        if not own:
+            optimizer._grad_clip = paddle.nn.ClipGradByGlobalNorm(limit)
+        (model.head.weight.square().sum() + model.norm.weight.exp().sum()).backward()
+        optimizer.step()
+        weights.append([model.head.weight.numpy(), model.norm.weight.numpy()])
+    for mine, expected in zip(*weights, strict=True):
+        assert np.array_equal(mine, expected)
+
+
 def decay_of(kind: str, step: int) -> float:
     if kind == "threshold":
         return min(0.5, (1 + step) / (10 + step))

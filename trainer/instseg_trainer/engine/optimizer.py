@@ -25,7 +25,8 @@ def build_optimizer(config: OptimizerConfig, model: nn.Layer, learning_rate: flo
     if not parameters:
         raise ConfigError("Recipe.freeze: nothing is left to train")
     decays = _weight_decays(config, model, parameters)
-    clip = nn.ClipGradByGlobalNorm(config.gradient_clip) if config.gradient_clip > 0 else None
+    # Skipping spares hundreds of products by 1 where nothing is to be clipped.
+    clip = nn.ClipGradByGlobalNorm(config.gradient_clip, auto_skip_clip=True) if config.gradient_clip > 0 else None
     if config.type == "momentum":
         for name, decay in decays.items():
             parameters[name].regularizer = L2Decay(decay)
