@@ -17,7 +17,8 @@ from instseg_trainer.targets import Targets
 class FakeRegionModel(InstanceSegmentationModel):
     """Keeps the ratio, pads to 32, takes shapes instead of masks, and has a frozen stem and norm in its backbone.
 
-    It learns the share of each image that its objects cover, and keeps what `loss` and `predict` were given.
+    It learns the share of each image that its objects cover, under noise, and keeps what `loss` and `predict` were
+    given.
     """
 
     family = "fake"
@@ -52,7 +53,7 @@ class FakeRegionModel(InstanceSegmentationModel):
         area = images.shape[2] * images.shape[3]
         boxes = targets.boxes
         covered = ((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])).sum(-1) / area
-        loss = (self.head(features)[:, 0] - covered).square().mean()
+        loss = (self.head(features * paddle.rand(features.shape))[:, 0] - covered).square().mean()
         return {"loss": loss, "loss_area": loss.detach()}
 
     @paddle.no_grad()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
@@ -21,13 +19,6 @@ SIZES = {"Mask-RT-DETR": (128, 128), "PP-YOLOE": (128, 128), "SOLOv2": (128, 213
 
 def input_size(name: str) -> tuple[int, int]:
     return next(size for part, size in SIZES.items() if part in name)
-
-
-def pin_chance() -> None:
-    """The same noise, samples and points at every step: what changes the loss is then the weights."""
-    paddle.seed(0)
-    np.random.seed(0)  # noqa: NPY002
-    random.seed(0)
 
 
 @pytest.mark.slow
@@ -55,7 +46,8 @@ def test_two_steps_lower_the_loss(name: str, shared: Path, tmp_path: Path) -> No
     batch = next(iter(trainer.loader.epoch(0)))
     losses = []
     for _ in range(3):
-        pin_chance()
+        # The same noise, samples and points at every step, which are of its iteration: only the weights change.
+        trainer.state.iteration = 0
         parts = trainer._step(batch)
         assert all(math.isfinite(value) for value in parts.values()), parts
         losses.append(parts["loss"])

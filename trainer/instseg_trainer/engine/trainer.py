@@ -9,6 +9,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import paddle
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -213,6 +214,9 @@ class Trainer:
 
     def _step(self, batch: Batch) -> dict[str, float]:
         self.optimizer.set_lr(self.schedule(self.state.iteration))
+        # Some losses draw samples or noise: every iteration has its own chance, the same after a resumption.
+        chance = np.random.SeedSequence(self.config.Recipe.seed, spawn_key=(self.state.iteration, self.world.rank))
+        paddle.seed(int(chance.generate_state(1)[0]))
         targets = Targets(
             paddle.to_tensor(batch.boxes),
             paddle.to_tensor(batch.class_ids),
@@ -231,7 +235,8 @@ class Trainer:
         losses["loss"].backward()
         self.world.average_gradients(self.optimizer._parameter_list)
         self.optimizer.step()
-        self.optimizer.clear_grad()
+        # Gradients go, rather than stay as zeros: a part that a batch does not reach stands still, resumed or not.
+        self.optimizer.clear_grad(set_to_zero=False)
         return values
 
     def _evaluate(self, log: TrainingLog, ema: ModelEMA | None, epoch: int, progress: Progress) -> None:
