@@ -17,8 +17,9 @@ _FILE = Path(__file__).parent / "models.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """Where a part of a model is described; `arxiv` is the id there."""
+    """Where a part of a model is described; `name` is what people call it, `arxiv` the id there."""
 
+    name: str
     title: str
     venue: str
     year: int
@@ -76,7 +77,7 @@ WORKS = ("train", "export", "run")
 def model_rows() -> tuple[ModelRow, ...]:
     """Every model of the catalogue, in its order."""
     content = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
-    papers = {key: Paper(**fields) for key, fields in content["papers"].items()}
+    papers = {name: Paper(name, **fields) for name, fields in content["papers"].items()}
     return tuple(_row(fields, content, papers) for fields in content["models"])
 
 
@@ -99,5 +100,5 @@ def _row(fields: dict[str, Any], content: dict[str, Any], papers: dict[str, Pape
     values["weights_licence"] = content["weights_licence"] if published else None
     for key in ("stages", "works"):
         values[key] = tuple(values[key])
-    values["papers"] = tuple(papers[key] for key in values["papers"])
+    values["papers"] = tuple(papers[name] for name in values["papers"])
     return ModelRow(**values)

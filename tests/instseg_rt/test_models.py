@@ -13,6 +13,8 @@ import pytest
 from instseg_rt.errors import InvalidArgumentError
 from instseg_rt.models import WORKS, ModelRow, Paper, find_model, model_rows
 
+from ..conftest import REPOSITORY
+
 ROWS = {row.model: row for row in model_rows()}
 OURS = "PP-YOLOE_seg-N"
 PAPERS = list({paper.arxiv: paper for row in ROWS.values() for paper in row.papers}.values())
@@ -84,6 +86,17 @@ def test_what_works_is_what_is_there() -> None:
     parameters = [t for name, t in state.items() if not name.endswith(("._mean", "._variance"))]
     assert ROWS[OURS].parameters == sum(math.prod(tensor.shape) for tensor in parameters)
     assert ROWS[OURS].weights_mib == pytest.approx(sum(math.prod(t.shape) for t in state.values()) * 4 / 2**20, abs=0.1)
+
+
+def test_the_page_is_made_of_the_catalogue() -> None:
+    page = (REPOSITORY / "docs" / "models.md").read_text(encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("models_page", REPOSITORY / "tools" / "models_page.py")
+    assert spec and spec.loader
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    assert page == maker.rewritten(page), "run: python tools/models_page.py docs/models.md"
+    for row in ROWS.values():
+        assert f"| {row.model} |" in page
 
 
 def test_unknown_names_are_met_with_the_nearest() -> None:
