@@ -165,6 +165,8 @@ class _Transfer:
             except (_ConnectionLost, OSError, HTTPException) as error:
                 reason = f"cannot be downloaded: {getattr(error, 'reason', None) or error or type(error).__name__}"
                 failure = error
+            except ValueError as error:  # a malformed address or header
+                raise IoError(f"{self.url}: cannot be downloaded: {error}") from error
             arrived = self._arrived(file)
             if arrived >= most + _CHUNK_BYTES:
                 failures, most = 0, arrived
@@ -184,7 +186,7 @@ class _Transfer:
         if arrived and state is not None:
             if arrived == state.size:
                 return
-            if arrived < state.size and state.validator is not None:
+            if arrived < state.size and state.validator:
                 headers |= {"Range": f"bytes={arrived}-", "If-Range": state.validator}
         request = urllib.request.Request(self.url, headers=headers)
         with self.opener.open(request, timeout=self.timeout_seconds) as response:
@@ -211,7 +213,8 @@ class _Transfer:
         etag = response.headers.get("ETag")
         # A weak tag says that two versions mean the same, not that their bytes are the same.
         validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
-        state = _State(self.url, validator, int(length))
+        # A folded header has line ends, which must not get into a request.
+        state = _State(self.url, validator if validator and validator.isprintable() else None, int(length))
         write_atomically(self.state_path, json.dumps(dataclasses.asdict(state)).encode())
         return state.size
 

@@ -136,7 +136,7 @@ def _spoken(model: str, say: Callable[[str], None]) -> OnProgress:
             if said < 0:
                 say(f"official weights of {model}: waiting for another process that downloads them")
                 said = 0
-        elif done * 10 // size > said:
+        elif size and done * 10 // size > said:
             said = done * 10 // size
             say(f"official weights of {model}: {done / 1e6:.1f} of {size / 1e6:.1f} MB")
 

@@ -182,6 +182,7 @@ def test_a_file_that_changed_between_the_parts_is_taken_anew(server: WeightsServ
         ({"Last-Modified": "Thu, 24 Oct 2024 08:42:42 GMT"}, True),
         ({"ETag": 'W/"weak"', "Last-Modified": "Thu, 24 Oct 2024 08:42:42 GMT"}, True),
         ({"ETag": 'W/"weak"'}, False),
+        ({"ETag": '"folded\r\n X-More: 1"'}, False),
         ({}, False),
     ],
 )
@@ -268,6 +269,18 @@ def test_a_page_instead_of_weights_is_refused(server: WeightsServer, tmp_path: P
 def test_a_file_without_length_is_refused(server: WeightsServer, length: str, found: str) -> None:
     server.length = length
     with pytest.raises(IoError, match=found):
+        official_weights(MODEL)
+
+
+def test_an_empty_file_is_refused(server: WeightsServer) -> None:
+    server.body = b""
+    with pytest.raises(IoError, match=r"begins with b'\\x80', found b''"):
+        find_weights("official", MODEL)
+
+
+def test_a_malformed_address(monkeypatch: pytest.MonkeyPatch, server: WeightsServer) -> None:
+    monkeypatch.setenv("INSTSEG_WEIGHTS_URL", "http://[broken")
+    with pytest.raises(IoError, match="cannot be downloaded"):
         official_weights(MODEL)
 
 
