@@ -28,9 +28,13 @@ def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("command", "key"), [("train", "Train.pretrain_weight_path"), ("evaluate", "Evaluate.weight_path")]
+    ("command", "key", "given"),
+    [
+        ("train", "Train.pretrain_weight_path", "official"),
+        ("train", "Train.pretrain_weight_path", find_model(MODEL).weights),
+        ("evaluate", "Evaluate.weight_path", "official"),
+    ],
 )
-@pytest.mark.parametrize("given", ["official", find_model(MODEL).weights])
 def test_official_weights_are_read_from_the_cache(
     tmp_path: Path, cached: Path, capfd: pytest.CaptureFixture[str], command: str, key: str, given: str
 ) -> None:
