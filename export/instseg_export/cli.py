@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from instseg_rt.errors import Error
+
 from .errors import ExportError
 
 
@@ -27,13 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "examples:\n"
-        "  instseg-export PP-YOLOE_seg-S --weights PP-YOLOE_seg-S_pretrained.pdparams --output ppyoloe_seg_s.bundle\n"
-        "  instseg-export PP-YOLOE_seg-S --weights output --output fruits.bundle      a training's output folder\n"
+        "  instseg-export PP-YOLOE_seg-S --weights official --output seg_s.bundle    downloads PaddleX's weights\n"
+        "  instseg-export PP-YOLOE_seg-S --weights output --output fruits.bundle    a training's output folder\n"
         "  instseg-export PP-YOLOE_seg-S --weights mine.pdparams --labels names.txt --output mine.bundle"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", help="model name (see `instseg models`)")
-    parser.add_argument("--weights", type=Path, required=True, help=".pdparams file, or a training output folder")
+    parser.add_argument(
+        "--weights",
+        required=True,
+        help=".pdparams file, a training's output folder (ours or PaddleX's), or `official`: PaddleX's own weights",
+    )
     parser.add_argument(
         "--output", type=Path, required=True, help="the bundle's folder; an older bundle there is replaced"
     )
@@ -111,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("instseg-export: interrupted", file=sys.stderr)
         return 130
-    except (ExportError, OSError, ValueError) as error:
+    except (ExportError, Error, OSError, ValueError) as error:
         message = str(error)
     except Exception as error:
         # The trainer's errors are one line as well; it cannot be imported at the top, where Paddle may be missing.

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import yaml
 
+from instseg_rt.official_weights import find_weights
 from instseg_rt.scenes import render_scene
 from instseg_trainer.config import load_config
 from instseg_trainer.data import Normalization
@@ -28,6 +29,7 @@ from .errors import ExportError
 from .labels import Labels, default_labels, read_labels
 from .paddle_to_onnx import convert_stage, halve_weights, tensor_shape
 from .stages import build_stages
+from .trained import TrainedWeights, find_trained, read_inference
 from .verify import verify_stage
 
 SCHEMA_VERSION = 1
@@ -41,12 +43,13 @@ _TOLERANCE_HALF_WEIGHTS = 2e-2
 class ExportOptions:
     """What `instseg-export` is asked for; None: found out from the weights, or the model's own configuration.
 
+    weights: a file, a training's output folder, `official`, or the address of the official weights.
     image_size: height, width. batch: smallest, usual and largest batch that engines are built for.
     half_weights: store weights as float16 (half the size); the graph computes in float32 either way.
     """
 
     model: str
-    weights: Path
+    weights: Path | str
     output: Path
     num_classes: int | None = None
     labels: Path | None = None
@@ -69,18 +72,19 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
     `say` gets one line per step. Raises `ExportError` and the trainer's `WeightsError`.
     """
     _check_options(options)
-    weights = _weights_file(options.weights)
+    trained = find_trained(find_weights(options.weights, options.model, say))
+    weights = trained.file
     say(f"reading {weights}")
     arrays = read_pdparams(weights)
     if _CLASSIFIER_BIAS not in arrays:
         raise ExportError(f"{weights}: not weights of {options.model}: {_CLASSIFIER_BIAS} is missing")
     num_classes = int(arrays[_CLASSIFIER_BIAS].shape[0])
-    labels = _labels(options, num_classes, weights)
+    labels = _labels(options, num_classes, trained)
     model = build_model(options.model, num_classes)
     load_weights(model, arrays, source=str(weights))
     model.eval()
     spec = model.input_spec
-    height, width = options.image_size or _trained_image_size(options.model, weights) or (spec.height, spec.width)
+    height, width = options.image_size or _trained_image_size(options.model, trained) or (spec.height, spec.width)
 
     temporary = options.output.with_name(f".{options.output.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -174,39 +178,30 @@ def _check_options(options: ExportOptions) -> None:
         raise ExportError(f"{output}: its parent folder does not exist")
 
 
-def _weights_file(path: Path) -> Path:
-    """The file itself, or the best weights of a training output folder."""
-    if path.is_dir():
-        best = path / "best_model" / "best_model.pdparams"
-        if not best.is_file():
-            raise ExportError(f"{path}: a folder without best_model/best_model.pdparams: name the .pdparams file")
-        return best
-    return path
-
-
-def _labels(options: ExportOptions, num_classes: int, weights: Path) -> Labels:
+def _labels(options: ExportOptions, num_classes: int, trained: TrainedWeights) -> Labels:
     if options.num_classes is not None and options.num_classes != num_classes:
-        raise ExportError(f"--num-classes: {options.num_classes}, but {weights} has {num_classes} classes")
-    if options.labels is not None:
-        labels, source = read_labels(options.labels), options.labels
-    else:
-        # A training leaves its categories two folders above its best weights.
-        source = weights.parent.parent / "categories.json"
-        if not source.is_file():
-            return default_labels(num_classes)
+        raise ExportError(f"--num-classes: {options.num_classes}, but {trained.file} has {num_classes} classes")
+    source = options.labels or trained.categories
+    if source is not None:
         labels = read_labels(source)
+    elif trained.inference is not None:
+        labels, source = read_inference(trained.inference, options.model)[0], trained.inference
+    else:
+        return default_labels(num_classes)
     if len(labels.names) != num_classes:
-        raise ExportError(f"{source}: {len(labels.names)} labels, but {weights} has {num_classes} classes")
+        raise ExportError(f"{source}: {len(labels.names)} labels, but {trained.file} has {num_classes} classes")
     return labels
 
 
-def _trained_image_size(model: str, weights: Path) -> tuple[int, int] | None:
-    """What the weights were trained at where their training left its configuration, else what the shipped one says;
-    None: the model's own size."""
-    trained = weights.parent.parent / "config.yaml"
-    config = load_config(str(trained) if trained.is_file() else model)
+def _trained_image_size(model: str, trained: TrainedWeights) -> tuple[int, int] | None:
+    """What the weights were trained at where their training says so, else the recipe's size; None: the model's own."""
+    if trained.config is None and trained.inference is not None:
+        size = read_inference(trained.inference, model)[1]
+        if size is not None:
+            return size
+    config = load_config(str(trained.config) if trained.config is not None else model)
     if config.Global.model != model:
-        raise ExportError(f"{trained}: the weights are of {config.Global.model}, not of {model}")
+        raise ExportError(f"{trained.config}: the weights are of {config.Global.model}, not of {model}")
     if config.Recipe.image_size is None:
         return None
     height, width = config.Recipe.image_size

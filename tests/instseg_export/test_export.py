@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from instseg_export.cli import main
 from instseg_export.exporter import ExportOptions, export_bundle
 from instseg_export.paddle_to_onnx import check_stage, halve_weights, tensor_shape
 from instseg_export.verify import relative_error
+from instseg_rt.models import find_model
 from instseg_trainer.models import build_model
 from instseg_trainer.weights import write_pdparams
 
@@ -26,6 +28,18 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "small.pdparams"
     write_pdparams(path, build_model("PP-YOLOE_seg-N", 3).state_dict())
     return path
+
+
+def paddlex_output(folder: Path, weights: Path) -> Path:
+    """An output folder as PaddleX's training leaves it."""
+    (folder / "best_model" / "inference").mkdir(parents=True)
+    shutil.copyfile(weights, folder / "best_model" / "best_model.pdparams")
+    (folder / "config.yaml").write_text("architecture: PPYOLOE\nTrainDataset: !COCODataSet {dataset_dir: x}\n")
+    (folder / "best_model" / "inference" / "inference.yml").write_text(
+        "Global: {model_name: PP-YOLOE_seg-N}\nlabel_list: [apple, pear, plum]\n"
+        "Preprocess: [{type: Resize, keep_ratio: false, target_size: [64, 64]}]\n"
+    )
+    return folder
 
 
 @pytest.mark.slow
@@ -79,9 +93,12 @@ def test_options(small_weights: Path, tmp_path: Path) -> None:
     image = np.full((50, 70, 3), 128, np.uint8)
     with instseg_rt.Predictor(output) as predictor:
         assert predictor(image).orig_shape == (50, 70)
-    # A second export replaces the bundle.
-    assert main([*arguments, "--num-classes", "3", "--image-size", "64,64"]) == 0
-    assert instseg_rt.load_bundle(output).input.width == 64
+    # A second export, of a folder that PaddleX's training left, replaces the bundle.
+    folder = paddlex_output(tmp_path / "output", small_weights)
+    assert main(["PP-YOLOE_seg-N", "--weights", str(folder), "--output", str(output), "--num-classes", "3"]) == 0
+    info = instseg_rt.load_bundle(output)
+    assert info.labels == ["apple", "pear", "plum"]
+    assert (info.input.height, info.input.width) == (64, 64)
     assert [p.name for p in tmp_path.glob(".*")] == []
 
 
@@ -125,6 +142,29 @@ def test_a_folder_that_is_no_bundle_is_kept(
     assert main(["PP-YOLOE_seg-N", "--weights", str(small_weights), "--output", str(tmp_path)]) == 1
     assert "exists and is no bundle" in capsys.readouterr().err
     assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_official_weights(
+    small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("INSTSEG_CACHE", str(tmp_path))
+    monkeypatch.setenv("INSTSEG_WEIGHTS_URL", "http://127.0.0.1:1")
+    arguments = ["PP-YOLOE_seg-S", "--output", str(tmp_path / "o.bundle"), "--weights"]
+    assert main([*arguments, "official"]) == 1
+    cached = tmp_path / "weights" / "PP-YOLOE_seg-S_pretrained.pdparams"
+    error = capsys.readouterr().err
+    assert error.startswith("instseg-export: error: http://127.0.0.1:1/PP-YOLOE_seg-S_pretrained.pdparams: cannot be")
+    assert f"put there by hand, as {cached}" in error
+    assert error.count("\n") == 1
+    # A file that is there by hand is taken; this one is of another model.
+    shutil.copyfile(small_weights, cached)
+    for given in ("official", find_model("PP-YOLOE_seg-S").weights):
+        assert main([*arguments, str(given)]) == 1
+        assert f"{cached}: " in capsys.readouterr().err.splitlines()[-1]
+    assert main([*arguments, "https://example.org/w.pdparams"]) == 1
+    assert "not the address of PP-YOLOE_seg-S's official weights" in capsys.readouterr().err
+    assert main(["PP-YOLOE_seg-N", *arguments[1:], "official"]) == 1
+    assert "no official weights are published" in capsys.readouterr().err
 
 
 def test_weights_that_are_missing_or_hostile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

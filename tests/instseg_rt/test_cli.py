@@ -187,10 +187,39 @@ def test_inspect(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
 def test_models(run: Run) -> None:
     code, out, _ = run("models")
     assert code == 0
-    assert "PP-YOLOE_seg-S" in out
+    for row in model_rows():
+        assert row.model in out
     assert "32.5" in out
+    assert max(map(len, out.splitlines())) <= 100
     models = json.loads(run("models", "--json")[1])["models"]
     assert [model["model"] for model in models] == [row.model for row in model_rows()]
+
+
+def test_one_model(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSTSEG_CACHE", str(tmp_path))
+    code, out, err = run("models", "PP-YOLOE_seg-S")
+    assert (code, err) == (0, "")
+    place = tmp_path / "weights" / "PP-YOLOE_seg-S_pretrained.pdparams"
+    for text in ("8,995,715", "arXiv:2203.16250", "train, export, run", "Apache-2.0", f"its place is {place}"):
+        assert text in out
+    place.parent.mkdir()
+    place.with_name(f".{place.name}.part").write_bytes(bytes(1_500_000))
+    assert f"1.5 MB of an unfinished download to {place}" in run("models", "PP-YOLOE_seg-S")[1]
+    place.write_bytes(bytes(2_500_000))
+    assert f"{place} (2.5 MB)" in run("models", "PP-YOLOE_seg-S")[1]
+    found = json.loads(run("models", "PP-YOLOE_seg-S", "--json")[1])
+    assert found["cached"]["size"] == 2_500_000
+    assert found["papers"][0]["arxiv"] == "2203.16250"
+    code, out, _ = run("models", "SOLOv2")
+    assert code == 0
+    assert "short side 800, long side at most 1333" in out
+    assert "none published" in run("models", "PP-YOLOE_seg-N")[1]
+
+
+def test_one_model_that_is_unknown(run: Run) -> None:
+    code, out, err = run("models", "SOLO-v2")
+    assert (code, out) == (1, "")
+    assert "unknown model 'SOLO-v2'; did you mean SOLOv2?" in one_line(err)
 
 
 def test_doctor(run: Run) -> None:

@@ -99,6 +99,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
             subject = str(args.bundle)
             metrics, evaluator = evaluate_bundle(args.bundle, dataset, on_progress=advance)
         else:
+            from instseg_rt.official_weights import find_weights
+
             from .engine.evaluate import evaluate_model
             from .models import build_model
             from .runtime import set_device
@@ -107,7 +109,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
             set_device(config.Global.device)
             subject = config.Evaluate.weight_path
             model = build_model(config.Global.model, len(dataset.categories))
-            load_weights(model, read_pdparams(subject), source=subject)
+            weights = find_weights(subject, config.Global.model, progress.console.print)
+            load_weights(model, read_pdparams(weights), source=subject)
             metrics, evaluator = evaluate_model(
                 model,
                 dataset,

@@ -14,6 +14,8 @@ import paddle
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from instseg_rt.official_weights import find_weights
+
 from ..config import Config, to_yaml
 from ..data import Batch, CocoDataset, DataLoader
 from ..errors import CheckpointError, ConfigError
@@ -119,7 +121,7 @@ class Trainer:
         resume_at = checkpoint.state.iteration if checkpoint else None
         with TrainingLog(self.output, resume_at, silent=not self.world.is_main) as log, self.loader:
             if checkpoint is None and train.pretrain_weight_path:
-                arrays = read_pdparams(train.pretrain_weight_path)
+                arrays = read_pdparams(find_weights(train.pretrain_weight_path, config.Global.model, log.say))
                 report = load_weights(
                     self.model, arrays, source=train.pretrain_weight_path, strict=False, any_classes=True
                 )
