@@ -153,26 +153,9 @@ def load_weights(
 
     Raises `WeightsError` with names and shapes; the model is unchanged then.
     """
-    report = LoadReport()
     state = model.state_dict()
-    updates: dict[str, np.ndarray] = {}
-    mismatches: dict[str, ShapePair] = {}
-    used: set[str] = set()
-    for name, tensor in state.items():
-        found = name if name in arrays else backbone_name(name, arrays)
-        if found is None:
-            report.missing.append(name)
-            continue
-        used.add(found)
-        array = arrays[found]
-        if tuple(array.shape) == tuple(tensor.shape):
-            updates[name] = array
-            if found != name:
-                report.renamed.append(name)
-        else:
-            mismatches[name] = (tuple(tensor.shape), tuple(array.shape))
-    report.unexpected = [name for name in arrays if name not in used]
-    report.missing = _without_second_names(report.missing, state)
+    report = LoadReport()
+    updates, mismatches = _match_names(state, arrays, report)
     if any_classes and mismatches:
         report.class_count = other_class_count(mismatches.values(), int(getattr(model, "num_classes", -1)))
     if report.class_count is not None:
@@ -196,6 +179,31 @@ def load_weights(
 
 ShapePair = tuple[tuple[int, ...], tuple[int, ...]]
 """The model's shape of a tensor, the file's."""
+
+
+def _match_names(
+    state: Mapping[str, paddle.Tensor], arrays: Mapping[str, np.ndarray], report: LoadReport
+) -> tuple[dict[str, np.ndarray], dict[str, ShapePair]]:
+    """By the model's names: the arrays that fit, and the shapes of those that do not. Fills in the report's names."""
+    updates: dict[str, np.ndarray] = {}
+    mismatches: dict[str, ShapePair] = {}
+    used: set[str] = set()
+    for name, tensor in state.items():
+        found = name if name in arrays else backbone_name(name, arrays)
+        if found is None:
+            report.missing.append(name)
+            continue
+        used.add(found)
+        array = arrays[found]
+        if tuple(array.shape) != tuple(tensor.shape):
+            mismatches[name] = (tuple(tensor.shape), tuple(array.shape))
+            continue
+        updates[name] = array
+        if found != name:
+            report.renamed.append(name)
+    report.missing = _without_second_names(report.missing, state)
+    report.unexpected = [name for name in arrays if name not in used]
+    return updates, mismatches
 
 
 def backbone_name(name: str, names: Container[str]) -> str | None:
