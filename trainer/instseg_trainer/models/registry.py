@@ -7,10 +7,12 @@ from collections.abc import Callable
 
 from .base import InstanceSegmentationModel
 from .ppyoloe_seg import PPYOLOESeg
+from .solov2 import SOLOv2
 
 _BUILDERS: dict[str, Callable[[int], InstanceSegmentationModel]] = {
     "PP-YOLOE_seg-S": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.5, depth_mult=0.33),
     "PP-YOLOE_seg-N": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.25, depth_mult=0.33),
+    "SOLOv2": SOLOv2,
 }
 
 
