@@ -227,7 +227,7 @@ class PPHGNetV2(nn.Layer):
             channels = stage.out
         self.out_channels = tuple(stage.out for stage in layout.stages)
         frozen = [self.stem] if freeze_stem else []
-        for part in [*frozen, *self.stages[:frozen_stages]]:
+        for part in [*frozen, *list(self.stages)[:frozen_stages]]:
             for parameter in part.parameters():
                 parameter.stop_gradient = True
 
