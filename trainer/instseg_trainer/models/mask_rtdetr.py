@@ -16,7 +16,7 @@ from paddle.nn import functional as F
 
 from ..centre_boxes import centre_to_corners
 from ..input_spec import InputSpec
-from ..losses.mask_rtdetr_loss import MaskRTDETRLoss
+from ..losses.mask_rtdetr_loss import MaskRTDETRLoss, MaskRTDETRLossSettings
 from ..losses.point_sampling import Uniform
 from ..losses.query_targets import QueryTargets
 from ..targets import Targets
@@ -95,8 +95,8 @@ class MaskRTDETROutputs:
 class MaskRTDETR(InstanceSegmentationModel):
     """images (B, 3, H, W) float32 in 0..1, RGB, H and W multiples of 32 -> `MaskRTDETROutputs`.
 
-    freeze_stem, frozen_stages, freeze_norm: see the backbone. uniform: the one source of chance of its training
-    (denoising, sampled points), a shape -> numbers in 0 <= u < 1.
+    freeze_stem, frozen_stages, freeze_norm: see the backbone. loss: its weights and points. uniform: the one source of
+    chance of its training (denoising, sampled points), a shape -> numbers in 0 <= u < 1.
     """
 
     family = "mask_rtdetr"
@@ -109,6 +109,7 @@ class MaskRTDETR(InstanceSegmentationModel):
         freeze_stem: bool = True,
         frozen_stages: int = 0,
         freeze_norm: bool = True,
+        loss: MaskRTDETRLossSettings | None = None,
         uniform: Uniform = paddle.rand,
     ) -> None:
         super().__init__()
@@ -126,7 +127,7 @@ class MaskRTDETR(InstanceSegmentationModel):
         self.decode = MaskRTDETRDecode()
         self.denoising = layout.denoising
         self.uniform = uniform
-        self._criterion = MaskRTDETRLoss()
+        self._criterion = MaskRTDETRLoss(loss)
 
     @property
     def num_classes(self) -> int:
