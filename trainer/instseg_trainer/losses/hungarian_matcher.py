@@ -1,5 +1,5 @@
 """Which query is to find which object: the assignment of least total cost (Carion et al., "DETR", ECCV 2020, section
-3.1; with mask costs as in Li et al., "Mask DINO", CVPR 2023, section 3.3).
+3.1; with the mask costs of Cheng et al., "Mask2Former", CVPR 2022).
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def cheapest_assignment(cost: NDArray[np.floating]) -> list[tuple[int, int]]:
 
 
 @dataclass(frozen=True)
-class MatchWeights:
+class QueryWeights:
+    """Of the parts of a query's cost in the matching, and of its loss."""
+
     cls: float = 4.0
     bbox: float = 5.0
     giou: float = 2.0
@@ -76,9 +78,9 @@ class HungarianMatcher:
     """
 
     def __init__(
-        self, weights: MatchWeights | None = None, points: int = 12544, alpha: float = 0.25, gamma: float = 2.0
+        self, weights: QueryWeights | None = None, points: int = 12544, alpha: float = 0.25, gamma: float = 2.0
     ) -> None:
-        self.weights = weights or MatchWeights()
+        self.weights = weights or QueryWeights()
         self.points = points
         self.alpha = alpha
         self.gamma = gamma

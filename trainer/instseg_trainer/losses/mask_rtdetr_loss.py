@@ -16,7 +16,7 @@ from paddle.nn import functional as F
 
 from ..centre_boxes import centre_to_corners
 from .functional import giou_loss
-from .hungarian_matcher import HungarianMatcher
+from .hungarian_matcher import HungarianMatcher, QueryWeights
 from .point_sampling import PointSampling, Uniform, dice_loss, sample_maps, sample_target_masks, uncertain_points
 from .query_targets import Matches, QueryTargets
 
@@ -28,19 +28,10 @@ PARTS = ("class", "bbox", "giou", "mask", "dice")
 
 
 @dataclass(frozen=True)
-class MaskRTDETRLossWeights:
-    cls: float = 4.0
-    bbox: float = 5.0
-    giou: float = 2.0
-    mask: float = 5.0
-    dice: float = 5.0
-
-
-@dataclass(frozen=True)
 class MaskRTDETRLossSettings:
     """alpha, gamma: of the varifocal loss."""
 
-    weights: MaskRTDETRLossWeights = field(default_factory=MaskRTDETRLossWeights)
+    weights: QueryWeights = field(default_factory=QueryWeights)
     points: PointSampling = field(default_factory=PointSampling)
     alpha: float = 0.75
     gamma: float = 2.0

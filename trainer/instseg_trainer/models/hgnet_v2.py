@@ -1,4 +1,4 @@
-"""PP-HGNetV2, the backbone of Mask-RT-DETR (PaddleClas, "PP-HGNetV2", 2023; its blocks are those of Baidu's RT-DETR).
+"""PP-HGNetV2 (PaddleClas, 2023), the backbone of RT-DETR and Mask-RT-DETR.
 
 A block is a chain of convolutions whose every link is kept: input and all links are concatenated, then aggregated by
 two 1x1 convolutions (compare Lee and Park, "VoVNet", CVPRW 2019, one-shot aggregation).

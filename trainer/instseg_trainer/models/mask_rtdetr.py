@@ -29,8 +29,8 @@ from .mask_hybrid_encoder import EncoderLayout, MaskHybridEncoder, NeckLayout
 from .mask_rtdetr_decoder import QueryPredictions
 from .mask_rtdetr_transformer import MaskRTDETRTransformer, TransformerLayout
 
-_MASKS_AT_ONCE = 8
-"""Full-size float maps held during prediction: of a photo of 20 megapixels each takes 80 megabytes."""
+_PIXELS_AT_ONCE = 1 << 24
+"""Of the full-size float maps held during prediction: one of a photo of 16 megapixels, many of a small one."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,7 @@ class MaskRTDETROutputs:
 class MaskRTDETR(InstanceSegmentationModel):
     """images (B, 3, H, W) float32 in 0..1, RGB, H and W multiples of 32 -> `MaskRTDETROutputs`.
 
+    The loss takes full-size target masks: it samples them at points, between pixels.
     freeze_stem, frozen_stages, freeze_norm: see the backbone. loss: its weights and points. uniform: the one source of
     chance of its training (denoising, sampled points), a shape -> numbers in 0 <= u < 1.
     """
@@ -162,7 +163,11 @@ class MaskRTDETR(InstanceSegmentationModel):
             parts = [layer.split(denoising.count) for layer in (outputs.initial, *outputs.layers)]
             denoised = [part for part, _ in parts]
             layers = [outputs.encoder, *(part for _, part in parts)]
-        return self._criterion(layers, denoised, mask_features, targets, denoising, self.uniform)
+        losses = self._criterion(layers, denoised, mask_features, targets, denoising, self.uniform)
+        if denoising is None:
+            # Its weights take no part, but keep a (zero) gradient, as several devices need it.
+            losses["loss"] = losses["loss"] + 0.0 * self.transformer.denoising_class_embed.weight.sum()
+        return losses
 
     def fuse(self) -> None:
         """Folds re-parameterisable blocks, for export: the model can no longer be trained or saved by name."""
@@ -203,19 +208,26 @@ class MaskRTDETR(InstanceSegmentationModel):
         # A query's detections of several classes share its mask.
         distinct, row = np.unique(queries, return_inverse=True)
         embeddings = paddle.gather(found.mask_embeddings[index], paddle.to_tensor(distinct))
-        masks = _paste_masks(embeddings, outputs.mask_features[index], original, self.decode.mask_threshold)
-        return Detections(class_ids.astype(np.int64), scores[:kept].numpy(), boxes, masks[row])
+        masks = _paste_masks(embeddings, row, outputs.mask_features[index], original, self.decode.mask_threshold)
+        return Detections(class_ids.astype(np.int64), scores[:kept].numpy(), boxes, masks)
 
 
 def _paste_masks(
-    embeddings: paddle.Tensor, mask_features: paddle.Tensor, original: tuple[int, int], threshold: float
+    embeddings: paddle.Tensor,
+    row: NDArray[np.int64],
+    mask_features: paddle.Tensor,
+    original: tuple[int, int],
+    threshold: float,
 ) -> NDArray[np.bool_]:
-    """embeddings (N, P), mask_features (P, h, w) -> (N, H, W): logits, then bilinear to the original size."""
+    """embeddings (D, P), mask_features (P, h, w) -> masks (N, H, W), the n-th from the row[n]-th embedding: logits,
+    bilinear to the original size, then probabilities.
+    """
     prototypes, height, width = (int(side) for side in mask_features.shape)
     logits = (embeddings @ mask_features.reshape([prototypes, -1])).reshape([1, -1, height, width])
-    masks = np.zeros((int(embeddings.shape[0]), *original), bool)
-    for start in range(0, len(masks), _MASKS_AT_ONCE):
-        part = slice(start, min(start + _MASKS_AT_ONCE, len(masks)))
-        full = F.interpolate(logits[:, part], original, mode="bilinear", align_corners=False)[0]
-        masks[part] = (F.sigmoid(full) > threshold).numpy()
+    masks = np.zeros((len(row), *original), bool)
+    step = max(1, _PIXELS_AT_ONCE // (original[0] * original[1]))
+    for start in range(0, int(embeddings.shape[0]), step):
+        full = F.interpolate(logits[:, start : start + step], original, mode="bilinear", align_corners=False)[0]
+        for offset, mask in enumerate((F.sigmoid(full) > threshold).numpy()):
+            masks[row == start + offset] = mask
     return masks

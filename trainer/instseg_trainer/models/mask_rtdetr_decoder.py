@@ -2,7 +2,7 @@
 
 Layer: Zhu et al., "Deformable DETR", ICLR 2021. Boxes refined from layer to layer, each layer's loss also teaching the
 layer before it: Zhang et al., "DINO", ICLR 2023, section 3.5 ("look forward twice"). Masks as products of query
-embeddings with mask features: Li et al., "Mask DINO", CVPR 2023, section 3.2.
+embeddings with mask features: Li et al., "Mask DINO", CVPR 2023.
 """
 
 from __future__ import annotations

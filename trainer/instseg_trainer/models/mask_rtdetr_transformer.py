@@ -1,8 +1,8 @@
 """From features to queries: encoder tokens, their choice, the boxes they start from, and the heads.
 
 Query choice: Zhao et al., RT-DETR, CVPR 2024, section 4.3: the tokens of highest class score, which training ties to
-the overlap with objects. Starting boxes from the tokens' own masks: Li et al., "Mask DINO", CVPR 2023, section 3.3
-(mask-enhanced anchor boxes).
+the overlap with objects. Starting boxes from the tokens' own masks: Li et al., "Mask DINO", CVPR 2023 (mask-enhanced
+anchor box initialisation).
 """
 
 from __future__ import annotations
