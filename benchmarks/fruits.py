@@ -23,10 +23,10 @@ MODEL = "PP-YOLOE_seg-S"
 # AdamW, and no RandomExpand, which would make the objects smaller than any on the val photos.
 OVERRIDES = (
     "Train.batch_size=2",
-    "Train.epochs_iters=150",
+    "Train.epochs_iters=70",
     "Train.learning_rate=0.001",
     "Train.warmup_steps=50",
-    "Train.eval_interval=25",
+    "Train.eval_interval=10",
     "Recipe.image_size=[256, 320]",
     "Recipe.optimizer.type=adamw",
     "Recipe.optimizer.weight_decay=0.02",

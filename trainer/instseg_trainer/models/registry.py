@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 
 from .base import InstanceSegmentationModel
+from .mask_rtdetr import LAYOUTS as MASK_RTDETR_LAYOUTS
+from .mask_rtdetr import MaskRTDETR
 from .ppyoloe_seg import PPYOLOESeg
 from .solov2 import SOLOv2
 
@@ -13,6 +16,7 @@ _BUILDERS: dict[str, Callable[[int], InstanceSegmentationModel]] = {
     "PP-YOLOE_seg-S": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.5, depth_mult=0.33),
     "PP-YOLOE_seg-N": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.25, depth_mult=0.33),
     "SOLOv2": SOLOv2,
+    **{f"Mask-RT-DETR-{size}": partial(MaskRTDETR, layout=layout) for size, layout in MASK_RTDETR_LAYOUTS.items()},
 }
 
 
