@@ -7,10 +7,24 @@ from collections.abc import Callable
 
 from .base import InstanceSegmentationModel
 from .ppyoloe_seg import PPYOLOESeg
+from .rcnn_builders import cascade_mask_rcnn_fpn, mask_rcnn_c4, mask_rcnn_fpn
+from .resnet import ResNet
 
 _BUILDERS: dict[str, Callable[[int], InstanceSegmentationModel]] = {
     "PP-YOLOE_seg-S": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.5, depth_mult=0.33),
     "PP-YOLOE_seg-N": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.25, depth_mult=0.33),
+    "MaskRCNN-ResNet50": lambda num_classes: mask_rcnn_c4(num_classes, ResNet(50, num_stages=3, return_stages=[2])),
+    "MaskRCNN-ResNet50-FPN": lambda num_classes: mask_rcnn_fpn(num_classes, ResNet(50)),
+    "MaskRCNN-ResNet50-vd-FPN": lambda num_classes: mask_rcnn_fpn(num_classes, ResNet(50, "d")),
+    "MaskRCNN-ResNet101-FPN": lambda num_classes: mask_rcnn_fpn(num_classes, ResNet(101)),
+    "MaskRCNN-ResNet101-vd-FPN": lambda num_classes: mask_rcnn_fpn(num_classes, ResNet(101, "d")),
+    "MaskRCNN-ResNeXt101-vd-FPN": lambda num_classes: mask_rcnn_fpn(
+        num_classes, ResNet(101, "d", groups=64, base_width=4)
+    ),
+    "Cascade-MaskRCNN-ResNet50-FPN": lambda num_classes: cascade_mask_rcnn_fpn(num_classes, ResNet(50)),
+    "Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN": lambda num_classes: cascade_mask_rcnn_fpn(
+        num_classes, ResNet(50, "d", learning_rates=(0.05, 0.05, 0.1, 0.15))
+    ),
 }
 
 
