@@ -10,6 +10,8 @@ from .base import InstanceSegmentationModel
 from .mask_rtdetr import LAYOUTS as MASK_RTDETR_LAYOUTS
 from .mask_rtdetr import MaskRTDETR
 from .ppyoloe_seg import PPYOLOESeg
+from .rcnn_builders import cascade_mask_rcnn_fpn, mask_rcnn_c4, mask_rcnn_fpn
+from .resnet import ResNet
 from .solov2 import SOLOv2
 
 _BUILDERS: dict[str, Callable[[int], InstanceSegmentationModel]] = {
@@ -17,6 +19,18 @@ _BUILDERS: dict[str, Callable[[int], InstanceSegmentationModel]] = {
     "PP-YOLOE_seg-N": lambda num_classes: PPYOLOESeg(num_classes, width_mult=0.25, depth_mult=0.33),
     "SOLOv2": SOLOv2,
     **{f"Mask-RT-DETR-{size}": partial(MaskRTDETR, layout=layout) for size, layout in MASK_RTDETR_LAYOUTS.items()},
+    "MaskRCNN-ResNet50": lambda num_classes: mask_rcnn_c4(num_classes, ResNet(50, num_stages=3, return_stages=[2])),
+    "MaskRCNN-ResNet50-FPN": lambda num_classes: mask_rcnn_fpn(num_classes, ResNet(50)),
+    "MaskRCNN-ResNet50-vd-FPN": lambda num_classes: mask_rcnn_fpn(num_classes, ResNet(50, "d")),
+    "MaskRCNN-ResNet101-FPN": lambda num_classes: mask_rcnn_fpn(num_classes, ResNet(101)),
+    "MaskRCNN-ResNet101-vd-FPN": lambda num_classes: mask_rcnn_fpn(num_classes, ResNet(101, "d")),
+    "MaskRCNN-ResNeXt101-vd-FPN": lambda num_classes: mask_rcnn_fpn(
+        num_classes, ResNet(101, "d", groups=64, base_width=4)
+    ),
+    "Cascade-MaskRCNN-ResNet50-FPN": lambda num_classes: cascade_mask_rcnn_fpn(num_classes, ResNet(50)),
+    "Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN": lambda num_classes: cascade_mask_rcnn_fpn(
+        num_classes, ResNet(50, "d", learning_rates=(0.05, 0.05, 0.1, 0.15))
+    ),
 }
 
 
