@@ -32,7 +32,11 @@ def sized_input(spec: InputSpec, image_size: Sequence[int] | None) -> InputSpec:
 
 
 def training_steps(augmentation: Sequence[Mapping[str, Mapping[str, Any] | None]], spec: InputSpec) -> tuple[Step, ...]:
-    """The recipe's transforms; where none of them is a resize, one to the network input follows."""
+    """The recipe's transforms; where none of them is a resize, one to the network input follows.
+
+    They work on bytes and normalisation comes last, as in the reference's training, also for a model that is evaluated
+    with normalisation first (SOLOv2).
+    """
     steps = build_transforms(augmentation)
     resizes = [step for step in steps if isinstance(step, Resize | RandomResize | BatchRandomResize)]
     if not resizes:
