@@ -202,25 +202,6 @@ def test_written_weights_hold_the_reference_names(reference: ReferenceModel, mod
         assert reference.seeded.crc32_of(arrays[entry["name"]]) == entry["crc32"], entry["name"]
 
 
-@pytest.mark.slow
-def test_a_batch_gives_what_its_images_give_alone(reference: ReferenceModel, model: SOLOv2) -> None:
-    pixels = [model.input_spec(cv2.resize(reference.image_rgb(i), (160, 96)))[:, ::8, ::8] for i in IMAGES]
-    sizes = [image.shape[1:] for image in pixels]
-    batch = np.zeros((2, 3, 128, 192), np.float32)
-    for row, image in zip(batch, pixels):
-        row[:, : image.shape[1], : image.shape[2]] = image
-    originals = [(96, 160), (50, 70)]
-    both = model.predict(paddle.to_tensor(batch), originals, input_sizes=sizes, score_threshold=0.15)
-    assert all(len(found.scores) for found in both)
-    for row in range(2):
-        (alone,) = model.predict(
-            paddle.to_tensor(batch[row : row + 1]), [originals[row]], input_sizes=[sizes[row]], score_threshold=0.15
-        )
-        assert alone.masks.shape[1:] == originals[row]
-        np.testing.assert_allclose(both[row].scores, alone.scores, atol=1e-5)
-        assert (both[row].masks != alone.masks).mean() < 1e-4
-
-
 def test_points_nms_keeps_the_largest_of_each_corner() -> None:
     scores = paddle.to_tensor([[[[3.0, 2.0, 5.0], [4.0, 1.0, 6.0], [4.0, 7.0, 0.0]]]])
     expected = [[[[3.0, 0.0, 5.0], [4.0, 0.0, 6.0], [4.0, 7.0, 0.0]]]]
@@ -300,6 +281,32 @@ def test_cut_of_the_padding() -> None:
     # The second object lies in the padding: nothing of it is left.
     assert found.masks.shape == (1, 40, 32)
     np.testing.assert_array_equal(found.boxes, [[0, 0, 32, 32]])
+
+
+def test_prediction_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every image with its own outputs, size inside the padded input and original size."""
+    with paddle.LazyGuard():  # its layers are not called
+        model = SOLOv2(2)
+    model.decode = SMALL
+    scores, kernels, features = small_image()
+    both = np.stack([scores, scores])
+    both[0, 0, 0], both[1, 1, 1] = 0.9, 0.4
+    outputs = SOLOv2StageOutputs(
+        *(paddle.to_tensor(a) for a in (both, np.stack([kernels] * 2), np.stack([features] * 2)))
+    )
+    monkeypatch.setattr(model, "stage_outputs", lambda images: outputs)
+    images, originals = paddle.zeros([2, 3, 32, 32]), [(32, 16), (64, 64)]
+    first, second = model.predict(images, originals, input_sizes=[(32, 16), (32, 32)])
+    assert (first.masks.shape, second.masks.shape) == ((1, 32, 16), (1, 64, 64))
+    assert (list(first.class_ids), list(second.class_ids)) == ([0], [1])
+    np.testing.assert_array_equal(second.boxes, [[16, 32, 56, 64]])
+    np.testing.assert_allclose([*first.scores, *second.scores], [0.9, 0.4], rtol=1e-3)
+    _, unpadded = model.predict(images, originals)
+    np.testing.assert_array_equal(unpadded.masks, second.masks)
+    first, second = model.predict(images, originals, score_threshold=0.5)
+    assert (len(first.scores), len(second.scores)) == (1, 0)
+    with pytest.raises(ValueError, match="argument 2 is longer"):
+        model.predict(images, originals, input_sizes=[(32, 16)])
 
 
 def square(left: int, top: int, right: int, bottom: int, size: int = 320) -> np.ndarray:
