@@ -176,21 +176,21 @@ def benchmark(args: argparse.Namespace) -> FruitsResult:
         Trainer(config).run()
     folder = args.skip_training or args.output
     weights = folder / "best_model" / "best_model.pdparams"
-    height, width = config.Recipe.image_size
+    size = config.Recipe.image_size  # None: the model's own
     dataset = CocoDataset(args.dataset, "annotations/instance_val.json", allow_empty=True)
 
     args.output.mkdir(parents=True, exist_ok=True)
     bundle = args.output / "fruits.bundle"
     start = time.perf_counter()
     export = export_bundle(
-        ExportOptions(config.Global.model, folder, bundle, image_size=(height, width)),
+        ExportOptions(config.Global.model, folder, bundle, image_size=(size[0], size[1]) if size else None),
         lambda line: print(line, file=sys.stderr, flush=True),
     )
     export_s = time.perf_counter() - start
 
     model = build_model(config.Global.model, len(dataset.categories))
     load_weights(model, read_pdparams(weights), source=str(weights))
-    paddle_metrics, _ = evaluate_model(model, dataset, (height, width))
+    paddle_metrics, _ = evaluate_model(model, dataset, size)
     bundle_metrics, _ = evaluate_bundle(bundle, dataset)
 
     draw_curve(folder, f"{config.Global.model}, {args.dataset.name}", args.output / "curve.png")
