@@ -10,6 +10,7 @@ import numpy as np
 import paddle
 from numpy.typing import NDArray
 from paddle.vision import ops
+from pycocotools import mask as coco_mask
 
 from ..data.segmentation import Segmentation
 
@@ -33,14 +34,16 @@ def draw_mask_targets(
             targets[rows] = _cut_bitmap(segment.bitmap, rois[rows], resolution)
             continue
         for row in rows:
-            targets[row] = _stretch_polygons(segment, rois[row], resolution).to_mask(resolution, resolution)
+            targets[row] = _draw_polygons(segment, rois[row], resolution)
     return targets
 
 
-def _stretch_polygons(segment: Segmentation, roi: NDArray[np.float32], resolution: int) -> Segmentation:
+def _draw_polygons(segment: Segmentation, roi: NDArray[np.float32], resolution: int) -> NDArray[np.uint8]:
+    """(resolution, resolution). As pycocotools draws, which knows points left of the square and above it."""
     assert segment.polygons is not None
     factors = resolution / np.maximum(roi[2:] - roi[:2], _SMALLEST_SIDE)
-    return Segmentation(polygons=tuple((part - roi[:2]) * factors for part in segment.polygons))
+    parts = [((part - roi[:2]) * factors).ravel() for part in segment.polygons]
+    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, resolution, resolution)))
 
 
 def _cut_bitmap(bitmap: NDArray[np.uint8], rois: NDArray[np.float32], resolution: int) -> NDArray[np.bool_]:

@@ -198,7 +198,9 @@ class MaskRCNN(InstanceSegmentationModel):
         return Detections(numbers[:, 0].astype(np.int64), numbers[:, 1], boxes, masks)
 
     def suppress(self, predictions: BoxPredictions, score_threshold: float) -> paddle.Tensor:
-        """NMS within each class -> rows (N, 6) class, score, x1, y1, x2, y2 in input pixels; N may be 0."""
+        """NMS within each class -> rows (N, 6) class, score, x1, y1, x2, y2 in input pixels, N may be 0; classes one
+        after the other, falling score in each.
+        """
         count, num_classes = predictions.probabilities.shape
         rows, _, kept = paddle._C_ops.multiclass_nms3(
             predictions.boxes.expand([count, num_classes, 4]),
@@ -212,7 +214,11 @@ class MaskRCNN(InstanceSegmentationModel):
             1.0,  # nms_eta: the threshold stays
             -1,  # the background's probability has been left out already
         )
-        return rows[: int(kept[0])].reshape([-1, 6])
+        if int(kept[0]) == 0:
+            return paddle.zeros([0, 6])
+        # The operator orders a class's boxes by score or, where it had to drop some, by their place.
+        class_ids, scores = rows[:, 0].numpy(), rows[:, 1].numpy()
+        return paddle.gather(rows, paddle.to_tensor(np.lexsort((-scores, class_ids))))
 
 
 class CascadeMaskRCNN(MaskRCNN):
