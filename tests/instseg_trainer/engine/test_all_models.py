@@ -23,7 +23,7 @@ def input_size(name: str) -> tuple[int, int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", model_names())
-def test_two_steps_lower_the_loss(name: str, shared: Path, tmp_path: Path) -> None:
+def test_a_step_lowers_the_loss(name: str, shared: Path, tmp_path: Path) -> None:
     config = load_config(
         name,
         [
@@ -45,10 +45,10 @@ def test_two_steps_lower_the_loss(name: str, shared: Path, tmp_path: Path) -> No
     trainer.model.train()
     batch = next(iter(trainer.loader.epoch(0)))
     losses = []
-    for _ in range(3):
-        # The same noise, samples and points at every step, which are of its iteration: only the weights change.
+    for _ in range(2):
+        # The same iteration again draws the same noise, samples and points: only the weights have changed.
         trainer.state.iteration = 0
         parts = trainer._step(batch)
         assert all(math.isfinite(value) for value in parts.values()), parts
         losses.append(parts["loss"])
-    assert losses[2] < losses[0], losses
+    assert losses[1] < losses[0], losses
