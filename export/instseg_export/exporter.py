@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import yaml
 
+from instseg_rt.models import find_model
 from instseg_rt.official_weights import find_weights
 from instseg_rt.scenes import render_scene
 from instseg_trainer.config import load_config
@@ -28,7 +29,7 @@ from instseg_trainer.weights import load_weights, read_pdparams
 from .errors import ExportError
 from .labels import Labels, default_labels, read_labels
 from .paddle_to_onnx import convert_stage, halve_weights, tensor_shape
-from .stages import build_stages
+from .stages import build_stages, has_stages
 from .trained import TrainedWeights, find_trained, read_inference
 from .verify import verify_stage
 
@@ -162,6 +163,9 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
 def _check_options(options: ExportOptions) -> None:
     if options.model not in model_names():
         build_model(options.model, 1)  # raises with the nearest name
+    family = find_model(options.model).family
+    if not has_stages(family):
+        raise ExportError(f"{options.model}: this version trains models of family {family}, but cannot export them")
     smallest, usual, largest = options.batch
     if not 1 <= smallest <= usual <= largest:
         raise ExportError(f"--batch: expected 1 <= MIN <= OPT <= MAX, found {smallest},{usual},{largest}")

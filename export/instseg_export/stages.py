@@ -42,5 +42,10 @@ def _ppyoloe_seg(model: PPYOLOESeg) -> list[Stage]:
 _BY_FAMILY: dict[str, Callable[[Any], list[Stage]]] = {"ppyoloe_seg": _ppyoloe_seg}
 
 
+def has_stages(family: str) -> bool:
+    """Whether models of this family can be exported."""
+    return family in _BY_FAMILY
+
+
 def build_stages(model: InstanceSegmentationModel) -> list[Stage]:
     return _BY_FAMILY[model.family](model)

@@ -115,6 +115,7 @@ def test_options(small_weights: Path, tmp_path: Path) -> None:
         (["PP-YOLOE_seg-N", "--batch", "4,2,8"], "--batch: expected 1 <= MIN <= OPT <= MAX, found 4,2,8"),
         (["PP-YOLOE_seg-N", "--opset", "11"], "--opset: expected 17 or later, found 11"),
         (["PP-YOLOE_seg-S"], "tensors have another shape"),
+        (["SOLOv2"], "SOLOv2: this version trains models of family solov2, but cannot export them"),
     ],
 )
 def test_wrong_arguments(
