@@ -52,7 +52,7 @@ COMMON = (
 )
 
 FAMILIES = {
-    "ppyoloe_seg": Overfit("PP-YOLOE_seg-N", 150, ("Recipe.image_size=[128, 160]", "Train.learning_rate=0.002")),
+    "ppyoloe_seg": Overfit("PP-YOLOE_seg-N", 80, ("Recipe.image_size=[128, 160]", "Train.learning_rate=0.002")),
     # "mask_rtdetr": Overfit("Mask-RT-DETR-S", …, ("Recipe.unfreeze=['^backbone']", …)),
     # "solov2": Overfit("SOLOv2", …),
     # "mask_rcnn": Overfit("MaskRCNN-ResNet50-FPN", …),
