@@ -9,6 +9,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Paddle computes with one thread unless told otherwise before its import; the tests of whole models want all cores.
+for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, str(len(os.sched_getaffinity(0))))
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
