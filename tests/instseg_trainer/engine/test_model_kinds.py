@@ -1,4 +1,4 @@
-"""A model of every kind goes through the real engine: data, loss, backward pass, optimizer step."""
+"""A model of every family goes through the real engine: data, loss, backward pass, optimizer step."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ def input_size(name: str) -> tuple[int, int]:
     return next(size for part, size in SIZES.items() if part in name)
 
 
-# Their larger sizes differ in depth and width alone, and take minutes.
+# Larger ones, and those that compute every region through res5, take minutes.
 KINDS = (
     "PP-YOLOE_seg-S",
     "PP-YOLOE_seg-N",
     "SOLOv2",
     "Mask-RT-DETR-S",
-    "MaskRCNN-ResNet50",
     "MaskRCNN-ResNet50-FPN",
-    "Cascade-MaskRCNN-ResNet50-FPN",
 )
 
 
