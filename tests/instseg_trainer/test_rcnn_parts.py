@@ -193,6 +193,19 @@ def test_polygons_are_stretched_into_the_box_and_drawn(star: Callable[..., np.nd
     assert masks[0].any() and masks[1].any()
 
 
+def test_polygons_are_not_moved_off_the_ties_of_the_drawing_grid() -> None:
+    # 28 cells of 320 pixels: whole coordinates fall between two points of the grid, in float64 exactly.
+    polygon = np.array([[40, 60], [150, 40], [190, 150], [120, 230], [50, 180]], np.float64)
+    roi = np.array([0, 0, 202.76212, 320], np.float32)
+    moved = polygon * (28 / float(roi[2]), 28 / 320)
+    expected = mask_tools.decode(mask_tools.frPyObjects([moved.ravel()], 28, 28))[..., 0]
+    (mask,) = draw_mask_targets([Segmentation(polygons=(polygon,))], np.zeros(1, np.int64), roi[None], 28)
+    np.testing.assert_array_equal(mask, expected)
+    in_float32 = polygon * (np.float32(28) / roi[2:])
+    other = mask_tools.decode(mask_tools.frPyObjects([in_float32.ravel()], 28, 28))[..., 0]
+    assert (mask != other).any()
+
+
 def test_bitmaps_give_the_targets_of_their_polygons(star: Callable[..., np.ndarray]) -> None:
     rng = np.random.default_rng(6)
     shapes = [Segmentation(polygons=(star((60.0, 50.0), radius, 5, rng),)) for radius in (40.0, 30.0)]

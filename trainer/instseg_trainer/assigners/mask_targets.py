@@ -15,7 +15,7 @@ from pycocotools import mask as coco_mask
 from ..data.segmentation import Segmentation
 
 # A box thinner than this (input pixels) is stretched as if it were this thick.
-_SMALLEST_SIDE = np.float32(0.1)
+_SMALLEST_SIDE = 0.1
 
 
 def draw_mask_targets(
@@ -41,7 +41,9 @@ def draw_mask_targets(
 def _draw_polygons(segment: Segmentation, roi: NDArray[np.float32], resolution: int) -> NDArray[np.uint8]:
     """(resolution, resolution). As pycocotools draws, which knows points left of the square and above it."""
     assert segment.polygons is not None
-    factors = resolution / np.maximum(roi[2:] - roi[:2], _SMALLEST_SIDE)
+    # In float64: under a box as high as the image, whole coordinates are ties of the drawing grid, which float32 would
+    # break the other way than the reference.
+    factors = resolution / np.maximum(roi[2:] - roi[:2], _SMALLEST_SIDE, dtype=np.float64)
     parts = [((part - roi[:2]) * factors).ravel() for part in segment.polygons]
     return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(parts, resolution, resolution)))
 
