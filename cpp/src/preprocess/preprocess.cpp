@@ -91,34 +91,43 @@ class RowTask {
   }
 
   void run(int begin, int end, float* out) {
+    const std::ptrdiff_t plane = std::ptrdiff_t{input_.height} * input_.width;
     for (int y = begin; y < end; ++y) {
-      for (int channel = 0; channel < 3; ++channel) {
-        float* row = out + (std::ptrdiff_t{channel} * input_.height + y) * input_.width;
-        const bool padding = y >= resized_.height;
-        if (!padding) {
-          write_row(y, channel, row);
+      float* row = out + std::ptrdiff_t{y} * input_.width;
+      const int written = y < resized_.height ? resized_.width : 0;
+      if (written > 0) {
+        write_row(y, row, plane);
+      }
+      if (written < input_.width) {
+        for (int channel = 0; channel < 3; ++channel, row += plane) {
+          std::fill(row + written, row + input_.width, 0.0F);
         }
-        std::fill(row + (padding ? 0 : resized_.width), row + input_.width, 0.0F);
       }
     }
   }
 
  private:
-  void write_row(int y, int channel, float* out) {
+  // plane: values from one channel's row to the next one's.
+  void write_row(int y, float* out, std::ptrdiff_t plane) {
     const int* offsets = scratch_.y.offsets.data() + std::ptrdiff_t{y} * kTaps;
     const float* weights = scratch_.y.weights.data() + std::ptrdiff_t{y} * kTaps;
-    const auto at = static_cast<std::size_t>(channel);
     std::array<const Kept*, 4> rows{};
     for (int k = 0; k < kTaps; ++k) {
-      rows[static_cast<std::size_t>(k)] =
-          resized_row(offsets[k]) + std::ptrdiff_t{source_plane_[at]} * resized_.width;
+      rows[static_cast<std::size_t>(k)] = resized_row(offsets[k]);
     }
-    if constexpr (sampling == Sampling::cubic) {
-      combine_cubic(rows, weights, resized_.width, normalization_[at], out);
-    } else if constexpr (sampling == Sampling::linear) {
-      combine_linear(rows, weights, resized_.width, normalization_[at], out);
-    } else {
-      combine_fixed_linear(rows, weights, resized_.width, normalization_[at], out);
+    for (std::size_t channel = 0; channel < 3; ++channel, out += plane) {
+      std::array<const Kept*, 4> plane_rows{};
+      for (std::size_t k = 0; k < kTaps; ++k) {
+        plane_rows[k] = rows[k] + std::ptrdiff_t{source_plane_[channel]} * resized_.width;
+      }
+      const Normalization& normalization = normalization_[channel];
+      if constexpr (sampling == Sampling::cubic) {
+        combine_cubic(plane_rows, weights, resized_.width, normalization, out);
+      } else if constexpr (sampling == Sampling::linear) {
+        combine_linear(plane_rows, weights, resized_.width, normalization, out);
+      } else {
+        combine_fixed_linear(plane_rows, weights, resized_.width, normalization, out);
+      }
     }
   }
 
