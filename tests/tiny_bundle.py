@@ -101,28 +101,33 @@ def build_graph() -> onnx.ModelProto:
     return model
 
 
-def write_tiny_bundle(folder: Path) -> Path:
-    """Writes the bundle into `folder`, which is created, and returns it."""
+def write_tiny_bundle(folder: Path, **input_changes: object) -> Path:
+    """Writes the bundle into `folder`, which is created, and returns it.
+
+    input_changes: keys of the manifest's `input` with other values; None leaves a key out.
+    """
     stage = folder / "stages" / "model.onnx"
     stage.parent.mkdir(parents=True, exist_ok=True)
     stage.write_bytes(build_graph().SerializeToString())
     outputs = [{"name": name, "dtype": "float32", "shape": ["batch", *shape]} for name, shape in OUTPUT_SHAPES.items()]
+    network_input = {
+        "height": SIDE,
+        "width": SIDE,
+        "color": "rgb",
+        "resize": "stretch",
+        "interpolation": "linear",
+        "scale": 1 / 255,
+        "mean": [0.0, 0.0, 0.0],
+        "std": [1.0, 1.0, 1.0],
+        **input_changes,
+    }
     manifest = {
         "schema_version": 1,
         "model": "tiny",
         "family": "ppyoloe_seg",
         "labels": LABELS,
         "category_ids": [1, 2, 3],
-        "input": {
-            "height": SIDE,
-            "width": SIDE,
-            "color": "rgb",
-            "resize": "stretch",
-            "interpolation": "linear",
-            "scale": 1 / 255,
-            "mean": [0.0, 0.0, 0.0],
-            "std": [1.0, 1.0, 1.0],
-        },
+        "input": {key: value for key, value in network_input.items() if value is not None},
         "batch": {"min": 1, "opt": 1, "max": 4},
         "stages": [
             {

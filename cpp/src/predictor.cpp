@@ -22,6 +22,7 @@ constexpr int kMaxContexts = 256;
 struct Context {
   std::unique_ptr<FamilyContext> family;
   std::vector<PreprocessScratch> scratch;  // one per image of the batch
+  std::vector<PixelSize> resized;
   std::vector<BatchImage> images;
 };
 
@@ -51,18 +52,18 @@ int pool_threads(int threads) {
                      : static_cast<int>(std::min(cores, unsigned{ThreadPool::kMaxThreads}));
 }
 
-PreprocessSpec preprocess_spec(const InputSpec& input) {
-  PreprocessSpec spec;
-  spec.height = input.height;
-  spec.width = input.width;
-  spec.color = input.color == InputSpec::Color::rgb ? ColorOrder::rgb : ColorOrder::bgr;
-  spec.interpolation = input.interpolation == InputSpec::Interpolation::linear
-                           ? Interpolation::linear
-                           : Interpolation::cubic;
-  spec.scale = input.scale;
-  spec.mean = input.mean;
-  spec.std = input.std;
-  return spec;
+// Runs `body` and adds the image's position in the caller's images to what it throws.
+template <class Body>
+void name_image(std::size_t index, std::size_t total, Body&& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    if (total == 1) {
+      throw;
+    }
+    throw Error(error.code(), "image " + std::to_string(index) + " of " + std::to_string(total) +
+                                  ": " + error.what());
+  }
 }
 
 }  // namespace
@@ -75,7 +76,6 @@ struct Predictor::Impl {
         backend(load_backend(asked.backend, asked.device)),
         backend_name(backend->name()),
         backend_version(backend->version()),
-        spec(preprocess_spec(bundle.input)),
         family(create_family(bundle, [this](const StageSpec& stage) { return compile(stage); })),
         pool(pool_threads(asked.threads)),
         contexts(asked.contexts, [this] { return create_context(); }) {}
@@ -114,7 +114,13 @@ struct Predictor::Impl {
   // first, total: position of the batch in the caller's images, for messages.
   void preprocess_batch(Context& context, std::span<const ImageView> images, std::size_t first,
                         std::size_t total) {
-    const std::span<float> input = context.family->input(static_cast<int>(images.size()));
+    context.resized.clear();
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      name_image(first + i, total, [&] { check_image(images[i]); });
+      context.resized.push_back(resized_size(bundle.input, {images[i].height, images[i].width}));
+    }
+    const PixelSize size = input_size(bundle.input, context.resized);
+    const std::span<float> input = context.family->input(static_cast<int>(images.size()), size);
     const std::size_t image_size = input.size() / images.size();
     context.images.resize(images.size());
     if (context.scratch.size() < images.size()) {
@@ -123,18 +129,12 @@ struct Predictor::Impl {
     pool.parallel_for(
         0, static_cast<std::int64_t>(images.size()), 1, [&](std::int64_t begin, std::int64_t end) {
           for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-            try {
+            name_image(first + i, total, [&] {
               const PreprocessInfo info =
-                  preprocess(images[i], spec, input.subspan(i * image_size, image_size),
-                             context.scratch[i], pool);
+                  preprocess(images[i], bundle.input, size,
+                             input.subspan(i * image_size, image_size), context.scratch[i], pool);
               context.images[i] = {images[i].height, images[i].width, info};
-            } catch (const Error& error) {
-              if (total == 1) {
-                throw;
-              }
-              throw Error(error.code(), "image " + std::to_string(first + i) + " of " +
-                                            std::to_string(total) + ": " + error.what());
-            }
+            });
           }
         });
   }
@@ -145,7 +145,6 @@ struct Predictor::Impl {
   const std::shared_ptr<const Backend> backend;
   const std::string backend_name;
   const std::string backend_version;
-  const PreprocessSpec spec;
   const std::unique_ptr<Family> family;
   ThreadPool pool;
   ContextPool<Context> contexts;

@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-size",
         type=_numbers(2),
         metavar="H,W",
-        help="network input, multiples of 32 (default: the training's, else the model's)",
+        help="network input of models that stretch images, multiples of 32 (default: the training's, else the model's)",
     )
     parser.add_argument(
         "--batch",

@@ -8,12 +8,11 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 import yaml
@@ -22,11 +21,12 @@ from instseg_rt.models import find_model
 from instseg_rt.official_weights import find_weights
 from instseg_rt.scenes import render_scene
 from instseg_trainer.config import load_config
-from instseg_trainer.data import Normalization
+from instseg_trainer.input_spec import InputSpec
 from instseg_trainer.models import build_model, model_names
 from instseg_trainer.weights import load_weights, read_pdparams
 
 from .errors import ExportError
+from .input_section import input_section
 from .labels import Labels, default_labels, read_labels
 from .paddle_to_onnx import convert_stage, halve_weights, tensor_shape
 from .stages import build_stages, has_stages
@@ -84,15 +84,14 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
     model = build_model(options.model, num_classes)
     load_weights(model, arrays, source=str(weights))
     model.eval()
-    spec = model.input_spec
-    height, width = options.image_size or _trained_image_size(options.model, trained) or (spec.height, spec.width)
+    spec = _input_spec(options, model.input_spec, trained)
+    height, width = spec.height, spec.width
 
     temporary = options.output.with_name(f".{options.output.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "stages").mkdir(parents=True)
     try:
-        normalization = Normalization()
-        images = _verification_images(height, width, normalization)
+        images = _verification_images(spec)
         batches = sorted({1, 2, options.batch[2]})
         reference = build_stages(model)
         expected_layers = {stage.name: stage.layer for stage in reference}
@@ -123,16 +122,7 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
             "family": model.family,
             "labels": list(labels.names),
             "category_ids": list(labels.category_ids),
-            "input": {
-                "height": height,
-                "width": width,
-                "color": "rgb",
-                "resize": "stretch",
-                "interpolation": "cubic",
-                "scale": normalization.scale,
-                "mean": list(normalization.mean),
-                "std": list(normalization.std),
-            },
+            "input": input_section(spec),
             "batch": dict(zip(("min", "opt", "max"), options.batch, strict=True)),
             "stages": stage_entries,
             "decode": asdict(model.decode),
@@ -197,6 +187,18 @@ def _labels(options: ExportOptions, num_classes: int, trained: TrainedWeights) -
     return labels
 
 
+def _input_spec(options: ExportOptions, spec: InputSpec, trained: TrainedWeights) -> InputSpec:
+    """The model's own, for the asked image size."""
+    if spec.resize == "stretch":
+        size = options.image_size or _trained_image_size(options.model, trained)
+        return spec if size is None else replace(spec, height=size[0], width=size[1])
+    if options.image_size:
+        raise ExportError(
+            f"--image-size: {options.model} keeps the aspect ratio of images, its network input has no fixed size"
+        )
+    return spec
+
+
 def _trained_image_size(model: str, trained: TrainedWeights) -> tuple[int, int] | None:
     """What the weights were trained at where their training says so, else the recipe's size; None: the model's own."""
     if trained.config is None and trained.inference is not None:
@@ -212,11 +214,10 @@ def _trained_image_size(model: str, trained: TrainedWeights) -> tuple[int, int] 
     return height, width
 
 
-def _verification_images(height: int, width: int, normalization: Normalization) -> np.ndarray:
+def _verification_images(spec: InputSpec) -> np.ndarray:
     """Four rendered scenes as network input, (4, 3, height, width): real content without a data set at hand."""
-    scenes = [render_scene(seed, 320, 320).image for seed in range(4)]
-    resized = [cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC) for image in scenes]
-    return normalization(np.asarray(np.stack(resized), np.uint8).transpose(0, 3, 1, 2))
+    pixels, _ = spec.batch([render_scene(seed, 320, 320).image for seed in range(4)])
+    return pixels
 
 
 def _check_errors(errors: dict[str, float], options: ExportOptions) -> None:

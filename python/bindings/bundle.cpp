@@ -3,6 +3,8 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <optional>
+
 #include "bindings.hpp"
 
 namespace py = pybind11;
@@ -21,6 +23,16 @@ py::tuple shape_tuple(const TensorSpec& tensor) {
     }
   }
   return py::tuple(shape);
+}
+
+const char* resize_name(const InputSpec& input) {
+  return input.resize == InputSpec::Resize::stretch ? "stretch" : "keep_ratio";
+}
+
+// Sizes that the kind of resize does not have are 0 in C++ and None here.
+template <int InputSpec::* size>
+std::optional<int> known_size(const InputSpec& input) {
+  return input.*size > 0 ? std::optional(input.*size) : std::nullopt;
 }
 
 const char* color_name(const InputSpec& input) {
@@ -48,10 +60,15 @@ void bind_bundle(py::module_& module) {
       .def_readonly("outputs", &StageSpec::outputs);
 
   py::class_<InputSpec>(module, "InputSpec")
-      .def_readonly("height", &InputSpec::height)
-      .def_readonly("width", &InputSpec::width)
+      .def_property_readonly("resize", resize_name)
+      .def_property_readonly("height", known_size<&InputSpec::height>)
+      .def_property_readonly("width", known_size<&InputSpec::width>)
+      .def_property_readonly("short_side", known_size<&InputSpec::short_side>)
+      .def_property_readonly("long_side", known_size<&InputSpec::long_side>)
+      .def_readonly("pad_stride", &InputSpec::pad_stride)
       .def_property_readonly("color", color_name)
       .def_property_readonly("interpolation", interpolation_name)
+      .def_readonly("normalize_first", &InputSpec::normalize_first)
       .def_readonly("scale", &InputSpec::scale)
       .def_property_readonly("mean",
                              [](const InputSpec& input) { return py::tuple(py::cast(input.mean)); })

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from pycocotools import mask as coco_mask
 
 from instseg_rt import cli, embedded
 from instseg_rt.cli import COMMANDS, main
+from instseg_rt.cli.inspect import input_text
 from instseg_rt.models import model_rows
 
 Run = Callable[..., tuple[int, str, str]]
@@ -174,6 +176,8 @@ def test_inspect(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
     code, out, _ = run("inspect", tiny_bundle, "--json")
     data = json.loads(out)
     assert data["labels"] == ["red", "green", "blue"]
+    sizes = {key: data["input"][key] for key in ("resize", "height", "width", "normalize_first")}
+    assert sizes == {"resize": "stretch", "height": 64, "width": 64, "normalize_first": False}
     assert data["stages"][0]["outputs"][1] == {
         "name": "scores",
         "dtype": "float32",
@@ -182,6 +186,24 @@ def test_inspect(run: Run, tiny_bundle: Path, tmp_path: Path) -> None:
     code, _, err = run("inspect", tmp_path)
     assert code == 1
     assert "manifest.yaml" in one_line(err)
+
+
+def test_inspect_names_the_kind_of_resize() -> None:
+    spec = SimpleNamespace(
+        resize="keep_ratio",
+        short_side=800,
+        long_side=1333,
+        pad_stride=32,
+        color="rgb",
+        interpolation="linear",
+        normalize_first=True,
+    )
+    assert input_text(spec) == (
+        "rgb, aspect ratio kept: short side 800, long side at most 1333, "
+        "resized with linear interpolation after the normalisation, padded to multiples of 32"
+    )
+    spec.pad_stride, spec.normalize_first = 1, False
+    assert input_text(spec).endswith("resized with linear interpolation")
 
 
 def test_models(run: Run) -> None:

@@ -14,6 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from instseg_rt import _core
 
+from ..tiny_bundle import write_tiny_bundle
+
 LABELS = ["red", "green", "blue"]
 MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, max_side=70))
 
@@ -107,7 +109,39 @@ def test_bundle_attributes(predictor: _core.Predictor, tiny_bundle: Path) -> Non
     assert bundle.decode["nms_top_k"] == 1000
     assert isinstance(bundle.decode["nms_top_k"], int)
     assert bundle.stages[0].outputs[0].shape == ("batch", 16, 4)
-    assert (bundle.input.color, bundle.input.interpolation) == ("rgb", "linear")
+    spec = bundle.input
+    assert (spec.color, spec.interpolation) == ("rgb", "linear")
+    assert (spec.resize, spec.height, spec.width, spec.normalize_first) == ("stretch", 64, 64, False)
+    assert (spec.short_side, spec.long_side, spec.pad_stride) == (None, None, 1)
+
+
+def test_normalising_first_changes_almost_nothing(
+    predictor: _core.Predictor, tmp_path: Path, colored_image: np.ndarray
+) -> None:
+    # Interpolation and normalisation commute, but for the rounding to 8 bits that is left out.
+    changed = _core.Predictor(write_tiny_bundle(tmp_path / "b.bundle", normalize_first=True))
+    assert changed.bundle.input.normalize_first
+    expected, found = (p.predict([colored_image], "bgr")[0] for p in (predictor, changed))
+    np.testing.assert_array_equal(found.class_ids, expected.class_ids)
+    np.testing.assert_array_equal(found.boxes, expected.boxes)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"resize": "keep_ratio", "height": None, "width": None, "short_side": 64, "long_side": 96},
+            "'input.resize' must be stretch for family ppyoloe_seg",
+        ),
+        ({"resize": "keep_ratio", "short_side": 64, "long_side": 96}, "'input.height' must be absent"),
+        ({"pad_stride": 32}, "'input.pad_stride' must be absent"),
+        ({"interpolation": "cubic", "normalize_first": True}, "'input.normalize_first' must be false"),
+    ],
+)
+def test_inputs_that_mean_nothing(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(_core.BadBundleError, match=message):
+        _core.load_bundle(write_tiny_bundle(tmp_path / "b.bundle", **changes))
 
 
 def test_many_threads(tiny_bundle: Path, colored_image: np.ndarray) -> None:

@@ -43,19 +43,31 @@ struct StageSpec {
   std::vector<TensorSpec> outputs;
 };
 
-// How an image becomes the network input: stretched to height x width (aspect not kept), then
-// (pixel * scale - mean) / std per channel, channels in `color` order, planar.
+// How an image becomes the network input: resized, then (pixel * scale - mean) / std per channel,
+// channels in `color` order, planar.
 struct InputSpec {
+  // stretch: every image gets the size height x width, its aspect ratio is not kept.
+  // keep_ratio: the shorter side becomes short_side, unless the longer one would then pass
+  //   long_side; height and width of the network input differ from batch to batch.
+  enum class Resize { stretch, keep_ratio };
   enum class Color { rgb, bgr };
   enum class Interpolation { linear, cubic };
 
-  int height = 0;  // pixels
-  int width = 0;   // pixels
+  Resize resize = Resize::stretch;
+  int height = 0;      // stretch: pixels; else 0
+  int width = 0;       // stretch: pixels; else 0
+  int short_side = 0;  // keep_ratio: pixels; else 0
+  int long_side = 0;   // keep_ratio: pixels, at least short_side; else 0
+  // keep_ratio: a batch is padded with zeros on the right and at the bottom, to the largest of its
+  // images and then to a multiple of this.
+  int pad_stride = 1;
   Color color = Color::rgb;
   Interpolation interpolation = Interpolation::linear;
+  // The resize works on normalised float values, and is not rounded to 8 bits.
+  bool normalize_first = false;
   float scale = 1.0F;
   std::array<float, 3> mean{};
-  std::array<float, 3> std{};
+  std::array<float, 3> std{1.0F, 1.0F, 1.0F};
 };
 
 // Batch sizes that engines are built for. `max` is also the largest batch that Predictor sends

@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 /* Changes with every change of what is declared here. */
-#define INSTSEG_BACKEND_ABI_VERSION 1u
+#define INSTSEG_BACKEND_ABI_VERSION 2u
 
 #define INSTSEG_BACKEND_EXPORT __attribute__((visibility("default")))
 
@@ -50,8 +50,15 @@ typedef struct instseg_tensor {
   const char* name;
   int32_t dtype; /* instseg_data_type */
   int32_t rank;
-  const int64_t* shape; /* -1 where the size is known at run time only */
+  const int64_t* shape; /* -1 where the size is known at run time only; any axis may be */
 } instseg_tensor;
+
+/* Memory of an input or output in one run, contiguous and on the host. */
+typedef struct instseg_memory {
+  void* data;
+  int32_t rank;
+  const int64_t* shape; /* all sizes known */
+} instseg_memory;
 
 typedef struct instseg_session_options {
   size_t struct_size;    /* sizeof of the caller's struct; members are only ever added at the end */
@@ -59,6 +66,9 @@ typedef struct instseg_session_options {
   const char* precision; /* "fp32", "fp16", "bf16" */
   int32_t threads;       /* CPU threads; 0: all cores */
   int32_t contexts;      /* how many contexts will run at the same time */
+  int32_t leading_batch; /* 1: the only sizes that differ from run to run are those of the leading
+                            axes, all the same batch, which is often 1; worth a network of its own
+                            with fixed sizes. 0: any axis may differ */
 } instseg_session_options;
 
 typedef struct instseg_session
@@ -82,8 +92,8 @@ typedef struct instseg_backend {
                             instseg_session** session, instseg_message* message);
   void (*session_destroy)(instseg_session* session);
 
-  /* The stage's inputs and outputs; valid as long as the session. The leading -1 of a shape is the
-   * batch. */
+  /* The stage's inputs and outputs; valid as long as the session. With leading_batch, a size that
+   * is known at batch 1 is not -1, but for the batch itself. */
   int32_t (*session_inputs)(const instseg_session* session, const instseg_tensor** tensors,
                             size_t* count);
   int32_t (*session_outputs)(const instseg_session* session, const instseg_tensor** tensors,
@@ -93,12 +103,25 @@ typedef struct instseg_backend {
                             instseg_message* message);
   void (*context_destroy)(instseg_context* context);
 
-  /* Runs the stage on `batch` items and waits for the end. inputs[i] and outputs[i]: contiguous
-   * host memory, aligned to 64 bytes, of exactly the tensor's size with `batch` in place of -1, in
-   * the order of session_inputs and session_outputs. Memory that is the same as in the call before
-   * costs nothing to bind. */
-  int32_t (*context_run)(instseg_context* context, int64_t batch, void* const* inputs,
-                         void* const* outputs, instseg_message* message);
+  /* Runs the stage and waits for the end. inputs and outputs: in the order of session_inputs and
+   * session_outputs. No size of an input is 0.
+   *
+   * inputs[i]: the shape has the rank and the fixed sizes of session_inputs. The memory is not
+   * written to.
+   *
+   * outputs[i].data not null: memory of the caller for exactly `shape`; fails with
+   * INSTSEG_STATUS_BAD_MODEL where the output comes out in another shape. outputs[i].data null: the
+   * backend sets all members, to memory of its own that stays valid until the next run of the
+   * context or its end. An output with a size of 0 has no memory to speak of: its data may be null
+   * afterwards.
+   *
+   * Memory is aligned for its type; that of the caller to 64 bytes, unless it is the backend's own
+   * from another stage. Shapes and memory that are the same as in the run before cost nothing to
+   * bind, and nothing is allocated for them. Where the size of an output is known when the session
+   * is created, the memory of the caller is written to without a copy; otherwise that of the
+   * backend saves one. */
+  int32_t (*context_run)(instseg_context* context, const instseg_memory* inputs,
+                         instseg_memory* outputs, instseg_message* message);
 } instseg_backend;
 
 /* Returns the plug-in's functions, or null where it does not know `abi_version`. The struct lives

@@ -66,29 +66,54 @@ std::string describe(const instseg_tensor& tensor) {
   return text + "]";
 }
 
-// Axes that the backend cannot tell before it runs match every size: context_run checks the real
-// one.
+// What the backend cannot tell before it runs matches every size: the real one is checked then.
 bool matches(const TensorSpec& spec, const instseg_tensor& tensor) {
   if (plugin_type(spec.dtype) != tensor.dtype ||
       spec.shape.size() != static_cast<std::size_t>(tensor.rank)) {
     return false;
   }
   for (std::size_t i = 0; i < spec.shape.size(); ++i) {
-    if (tensor.shape[i] < 0) {
-      continue;
-    }
-    if (!spec.shape[i].fixed() || spec.shape[i].size != tensor.shape[i]) {
+    const bool known = tensor.shape[i] >= 0;
+    if (known && (!spec.shape[i].fixed() || spec.shape[i].size != tensor.shape[i])) {
       return false;
     }
   }
   return true;
 }
 
+// Does the backend leave a size open, apart from the leading one, that the manifest fixes?
+bool has_open_size(const TensorSpec& spec, const instseg_tensor& tensor) {
+  for (std::size_t i = 1; i < spec.shape.size(); ++i) {
+    if (tensor.shape[i] < 0 && spec.shape[i].fixed()) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Is the batch all that differs from run to run?
+bool has_leading_batch(const StageSpec& stage) {
+  for (const TensorSpec& input : stage.inputs) {
+    for (std::size_t axis = 0; axis < input.shape.size(); ++axis) {
+      const Dimension& dimension = input.shape[axis];
+      if (!dimension.fixed() && (axis > 0 || dimension.name != kBatchAxis)) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+std::string stage_label(const StageSpec& stage) {
+  return stage.file.string() + " (stage '" + stage.name + "')";
+}
+
 std::vector<std::size_t> match_tensors(const std::vector<TensorSpec>& specs,
                                        std::span<const instseg_tensor> tensors,
                                        const StageSpec& stage, const char* kind) {
-  const std::string where = stage.file.string() + " (stage '" + stage.name + "')";
+  const std::string where = stage_label(stage);
   std::vector<std::size_t> order;
+  const bool only_batch_open = has_leading_batch(stage);
   for (const TensorSpec& spec : specs) {
     const auto found = std::find_if(tensors.begin(), tensors.end(),
                                     [&](const instseg_tensor& t) { return spec.name == t.name; });
@@ -100,10 +125,18 @@ std::vector<std::size_t> match_tensors(const std::vector<TensorSpec>& specs,
       throw Error(ErrorCode::bad_bundle, where + ": the manifest's " + kind + " '" + spec.name +
                                              "' is not in the graph, which has: " + names);
     }
+    const std::string difference = std::string(kind) + " '" + spec.name + "' is " +
+                                   describe(*found) + ", the manifest says " +
+                                   to_string(spec.dtype) + " " + to_string(spec.shape);
     if (!matches(spec, *found)) {
-      throw Error(ErrorCode::bad_bundle, where + ": " + kind + " '" + spec.name + "' is " +
-                                             describe(*found) + ", the manifest says " +
-                                             to_string(spec.dtype) + " " + to_string(spec.shape));
+      throw Error(ErrorCode::bad_bundle, where + ": " + difference);
+    }
+    // The backend has worked the sizes out for one batch: what is open still depends on data.
+    if (only_batch_open && has_open_size(spec, *found)) {
+      throw Error(ErrorCode::bad_bundle,
+                  where + ": " + difference +
+                      ": a size depends on data; name that axis in the manifest, or export the "
+                      "stage with fixed sizes");
     }
     order.push_back(static_cast<std::size_t>(found - tensors.begin()));
   }
@@ -115,6 +148,8 @@ std::vector<std::size_t> match_tensors(const std::vector<TensorSpec>& specs,
   return order;
 }
 
+bool has_zero(std::span<const std::int64_t> shape) { return std::ranges::count(shape, 0) > 0; }
+
 }  // namespace
 
 Session::Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
@@ -124,8 +159,11 @@ Session::Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
       session_(nullptr, Destroy{&backend_->functions()}) {
   const instseg_backend& functions = backend_->functions();
   const instseg_session_options plugin_options{sizeof(instseg_session_options),
-                                               options.device.c_str(), options.precision.c_str(),
-                                               options.threads, options.contexts};
+                                               options.device.c_str(),
+                                               options.precision.c_str(),
+                                               options.threads,
+                                               options.contexts,
+                                               has_leading_batch(stage) ? 1 : 0};
   Message message;
   instseg_session* created = nullptr;
   const std::int32_t status =
@@ -161,30 +199,108 @@ void Session::fail(const std::string& action, std::int32_t status,
                                       "' (" + stage_.file.string() + "): " + message);
 }
 
-void SessionContext::run(std::int64_t batch, std::span<void* const> inputs,
-                         std::span<void* const> outputs) {
-  constexpr std::size_t kMaxTensors = 32;
-  std::array<void*, kMaxTensors> ordered_inputs;
-  std::array<void*, kMaxTensors> ordered_outputs;
-  if (inputs.size() != session_->input_order_.size() ||
-      outputs.size() != session_->output_order_.size() || inputs.size() > kMaxTensors ||
-      outputs.size() > kMaxTensors) {
-    throw Error(ErrorCode::internal, "stage '" + session_->stage_.name + "' was called with " +
-                                         std::to_string(inputs.size()) + " inputs and " +
-                                         std::to_string(outputs.size()) + " outputs");
+SessionContext::SessionContext(const Session& session,
+                               std::unique_ptr<instseg_context, Destroy> context)
+    : session_(&session),
+      context_(std::move(context)),
+      sizes_(session.stage()),
+      results_(session.stage().outputs.size()),
+      empty_shapes_(results_.size()),
+      inputs_(session.stage().inputs.size()),
+      outputs_(results_.size()) {}
+
+std::span<const TensorView> SessionContext::run(std::span<const TensorView> inputs,
+                                                std::span<const TensorView> outputs) {
+  if (inputs.size() != inputs_.size() || (!outputs.empty() && outputs.size() != results_.size())) {
+    fail(ErrorCode::internal, "called with " + std::to_string(inputs.size()) + " inputs and " +
+                                  std::to_string(outputs.size()) + " outputs");
   }
+  const bool nothing = check_inputs(inputs);
+  check_outputs(outputs);
+  if (nothing) {
+    leave_empty();
+  } else {
+    call(inputs);
+  }
+  return results_;
+}
+
+bool SessionContext::check_inputs(std::span<const TensorView> inputs) {
+  bool nothing = false;
+  sizes_.clear();
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    ordered_inputs[session_->input_order_[i]] = inputs[i];
+    if (const std::string problem = sizes_.bind(i, inputs[i].shape); !problem.empty()) {
+      fail(ErrorCode::internal, problem);
+    }
+    const bool empty = has_zero(inputs[i].shape);
+    if (inputs[i].data == nullptr && !empty) {
+      fail(ErrorCode::internal, "input '" + session_->stage_.inputs[i].name + "' has no data");
+    }
+    nothing = nothing || empty;
   }
+  return nothing;
+}
+
+void SessionContext::check_outputs(std::span<const TensorView> outputs) {
+  std::ranges::fill(results_, TensorView{});
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    ordered_outputs[session_->output_order_[i]] = outputs[i];
+    if (outputs[i].data == nullptr) {
+      continue;  // its shape is not known yet
+    }
+    const std::string problem = sizes_.bind(inputs_.size() + i, outputs[i].shape);
+    if (!problem.empty()) {
+      fail(ErrorCode::internal, problem);
+    }
+    results_[i] = outputs[i];
+  }
+}
+
+void SessionContext::leave_empty() {
+  for (std::size_t i = 0; i < results_.size(); ++i) {
+    std::vector<std::int64_t>& shape = empty_shapes_[i];
+    const bool known = sizes_.resolve(inputs_.size() + i, shape);
+    if (!known || !has_zero(shape)) {
+      const TensorSpec& output = session_->stage_.outputs[i];
+      fail(ErrorCode::internal, "cannot run on an input with a size of 0: output '" + output.name +
+                                    "' " + to_string(output.shape) + " would " +
+                                    (known ? "not be empty" : "have an unknown shape"));
+    }
+    results_[i] = {nullptr, shape};
+  }
+}
+
+void SessionContext::call(std::span<const TensorView> inputs) {
+  const auto memory = [](const TensorView& view) {
+    return instseg_memory{view.data, static_cast<std::int32_t>(view.shape.size()),
+                          view.shape.data()};
+  };
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    inputs_[session_->input_order_[i]] = memory(inputs[i]);
+  }
+  for (std::size_t i = 0; i < results_.size(); ++i) {
+    outputs_[session_->output_order_[i]] = memory(results_[i]);
   }
   Message message;
   const std::int32_t status = session_->backend_->functions().context_run(
-      context_.get(), batch, ordered_inputs.data(), ordered_outputs.data(), message.get());
+      context_.get(), inputs_.data(), outputs_.data(), message.get());
   if (status != INSTSEG_STATUS_OK) {
     session_->fail("cannot run", status, message.text());
   }
+  for (std::size_t i = 0; i < results_.size(); ++i) {
+    if (results_[i].data != nullptr) {
+      continue;
+    }
+    const instseg_memory& result = outputs_[session_->output_order_[i]];
+    results_[i] = {result.data, {result.shape, static_cast<std::size_t>(result.rank)}};
+    const std::string problem = sizes_.bind(inputs_.size() + i, results_[i].shape);
+    if (!problem.empty()) {
+      fail(ErrorCode::bad_bundle, problem);
+    }
+  }
+}
+
+void SessionContext::fail(ErrorCode code, const std::string& problem) const {
+  throw Error(code, stage_label(session_->stage_) + ": " + problem);
 }
 
 }  // namespace instseg

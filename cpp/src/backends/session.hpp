@@ -5,9 +5,13 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "backends/backend.hpp"
+#include "backends/stage_sizes.hpp"
 #include "instseg/bundle.hpp"
+#include "instseg/error.hpp"
 
 namespace instseg {
 
@@ -18,14 +22,40 @@ struct SessionOptions {
   int contexts = 1;  // that will run at the same time
 };
 
+// Name of the axis that counts the images of a batch.
+inline constexpr std::string_view kBatchAxis = "batch";
+
+// Memory and shape of one input or output of a run; a view, like std::span.
+struct TensorView {
+  void* data = nullptr;
+  std::span<const std::int64_t> shape{};  // what it points to outlives the run
+};
+
 // One running inference with the backend's buffers. Used by one thread at a time; must not outlive
 // its Session.
 class SessionContext {
  public:
-  // inputs, outputs: one pointer per tensor in the manifest's order, to host memory aligned to
-  // FloatBuffer::kAlignment with the tensor's size for `batch` items. Throws Error(backend,
-  // out_of_memory).
-  void run(std::int64_t batch, std::span<void* const> inputs, std::span<void* const> outputs);
+  // inputs: one per tensor, in the manifest's order; data and the whole shape. Not written to.
+  // outputs: likewise, or none at all. One with data is written there, and must come out in exactly
+  // its shape; one without gets the backend's own memory and the shape that comes out: no copy,
+  // whatever the sizes. Memory is contiguous, on the host, and aligned to FloatBuffer::kAlignment
+  // (the backend's own, which may be the next stage's input: at least for its type).
+  //
+  // Returns all outputs, in the manifest's order. The array, and the memory and shapes that are not
+  // the caller's, stay valid until the context's next run or its end.
+  //
+  // Shapes must agree with the manifest: fixed sizes, and one size per name in all inputs and
+  // outputs ("batch", "height", "rois"). An output may have names that no input has.
+  //
+  // Nothing to compute (an input with a size of 0, such as no RoIs) does not reach the backend: the
+  // outputs are empty, with a size of 0 and without data. That needs outputs whose shapes follow
+  // from those of the inputs and have a size of 0 too; otherwise it is an error that says so, and
+  // the caller must leave the stage out.
+  //
+  // Throws Error: internal for arguments that break these rules, bad_bundle where an output comes
+  // out in a shape that the manifest excludes, backend, out_of_memory.
+  std::span<const TensorView> run(std::span<const TensorView> inputs,
+                                  std::span<const TensorView> outputs = {});
 
  private:
   friend class Session;
@@ -33,11 +63,23 @@ class SessionContext {
     const instseg_backend* functions;
     void operator()(instseg_context* context) const { functions->context_destroy(context); }
   };
-  SessionContext(const class Session& session, std::unique_ptr<instseg_context, Destroy> context)
-      : session_(&session), context_(std::move(context)) {}
+  SessionContext(const class Session& session, std::unique_ptr<instseg_context, Destroy> context);
+
+  // Returns whether there is nothing to compute.
+  bool check_inputs(std::span<const TensorView> inputs);
+  void check_outputs(std::span<const TensorView> outputs);
+  void leave_empty();
+  void call(std::span<const TensorView> inputs);
+  [[noreturn]] void fail(ErrorCode code, const std::string& problem) const;
 
   const Session* session_;
   std::unique_ptr<instseg_context, Destroy> context_;
+  StageSizes sizes_;
+  std::vector<TensorView> results_;  // as `run` returns them
+  std::vector<std::vector<std::int64_t>> empty_shapes_;
+  // In the backend's order.
+  std::vector<instseg_memory> inputs_;
+  std::vector<instseg_memory> outputs_;
 };
 
 // Safe to use from many threads.

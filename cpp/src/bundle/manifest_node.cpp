@@ -120,6 +120,14 @@ double ManifestNode::number(double min, double max) const {
   return value;
 }
 
+bool ManifestNode::boolean() const {
+  bool value = false;
+  if (!is_plain_scalar(node_) || !YAML::convert<bool>::decode(node_, value)) {
+    fail("true | false");
+  }
+  return value;
+}
+
 std::size_t ManifestNode::choice(const std::vector<std::string_view>& choices) const {
   std::string list;
   for (std::size_t i = 0; i < choices.size(); ++i) {

@@ -31,6 +31,7 @@ class ManifestNode {
   // Finite and in [min, max].
   [[nodiscard]] double number(double min = std::numeric_limits<double>::lowest(),
                               double max = std::numeric_limits<double>::max()) const;
+  [[nodiscard]] bool boolean() const;
   // Position of the text in `choices`.
   [[nodiscard]] std::size_t choice(const std::vector<std::string_view>& choices) const;
 

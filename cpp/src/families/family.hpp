@@ -22,15 +22,15 @@ class FamilyContext {
  public:
   virtual ~FamilyContext() = default;
 
-  // Where the caller puts the network input of a batch, batch x 3 x height x width, before
-  // Family::run.
-  virtual std::span<float> input(int batch) = 0;
+  // Where the caller puts the network input of a batch, batch x 3 x size.height x size.width,
+  // before Family::run. The size follows from bundle.input and the images of the batch.
+  virtual std::span<float> input(int batch, PixelSize size) = 0;
 };
 
 struct BatchImage {
   int height = 0;  // of the original image
   int width = 0;
-  PreprocessInfo preprocess;
+  PreprocessInfo preprocess;  // its place in the network input
 };
 
 class Family {

@@ -16,6 +16,10 @@ namespace {
 // boxes are read in place from the output tensor.
 static_assert(sizeof(Box) == 4 * sizeof(float) && alignof(Box) == alignof(float));
 
+// In the order in which the context finds them.
+constexpr std::array<std::string_view, 4> kOutputs = {"boxes", "scores", "mask_coefficients",
+                                                      "prototypes"};
+
 struct Parameters {
   NmsSpec nms;
   MaskDecodeSpec mask;
@@ -28,7 +32,6 @@ struct Geometry {
   int prototypes = 0;  // channels
   int prototype_height = 0;
   int prototype_width = 0;
-  std::size_t input_size = 0;  // floats
 
   [[nodiscard]] std::size_t boxes_size() const { return std::size_t(anchors) * 4; }
   [[nodiscard]] std::size_t scores_size() const {
@@ -60,6 +63,10 @@ Parameters read_parameters(const BundleInfo& bundle) {
 const StageSpec& model_stage(const BundleInfo& bundle) { return find_stage(bundle, "model"); }
 
 Geometry read_geometry(const BundleInfo& bundle) {
+  if (bundle.input.resize != InputSpec::Resize::stretch) {
+    fail_manifest(bundle, "key 'input.resize' must be stretch for family " + bundle.family +
+                              ", whose network input has one size; found 'keep_ratio'");
+  }
   const StageSpec& stage = model_stage(bundle);
   if (stage.inputs.size() != 1 || stage.outputs.size() != 4) {
     fail_manifest(bundle, "stage 'model' must have 1 input and 4 outputs, found " +
@@ -96,7 +103,6 @@ Geometry read_geometry(const BundleInfo& bundle) {
         "stage 'model', tensor 'prototypes' must not be larger than the network input, found " +
             to_string(prototypes.shape));
   }
-  geometry.input_size = 3 * std::size_t(bundle.input.height) * std::size_t(bundle.input.width);
   return geometry;
 }
 
@@ -105,59 +111,53 @@ class PpyoloeSegContext final : public FamilyContext {
   PpyoloeSegContext(const Geometry& geometry, SessionContext inference)
       : geometry_(geometry), inference_(std::move(inference)) {}
 
-  std::span<float> input(int batch) override {
-    return input_.reserve(geometry_.input_size * static_cast<std::size_t>(batch));
+  std::span<float> input(int batch, PixelSize size) override {
+    input_shape_ = {batch, 3, size.height, size.width};
+    return input_.reserve(3 * std::size_t(batch) * std::size_t(size.height) *
+                          std::size_t(size.width));
   }
 
-  void infer(int batch) {
-    const auto count = static_cast<std::size_t>(batch);
-    boxes_.reserve(geometry_.boxes_size() * count);
-    scores_.reserve(geometry_.scores_size() * count);
-    coefficients_.reserve(geometry_.coefficients_size() * count);
-    prototypes_.reserve(geometry_.prototypes_size() * count);
-    const std::array<void*, 1> inputs = {input_.data()};
-    const std::array<void*, 4> outputs = {boxes_.data(), scores_.data(), coefficients_.data(),
-                                          prototypes_.data()};
-    inference_.run(batch, inputs, outputs);
-  }
+  void infer() { outputs_ = inference_.run(std::array{TensorView{input_.data(), input_shape_}}); }
 
-  std::span<const Box> boxes(std::size_t image) const {
-    const float* first = boxes_.data() + image * geometry_.boxes_size();
-    return {reinterpret_cast<const Box*>(first), static_cast<std::size_t>(geometry_.anchors)};
+  // Of one image; valid until the next call of infer.
+  [[nodiscard]] std::span<const Box> boxes(std::size_t image) const {
+    const std::span<const float> values = output(0, image, geometry_.boxes_size());
+    return {reinterpret_cast<const Box*>(values.data()),
+            static_cast<std::size_t>(geometry_.anchors)};
   }
-  std::span<const float> scores(std::size_t image) const {
-    return {scores_.data() + image * geometry_.scores_size(), geometry_.scores_size()};
+  [[nodiscard]] std::span<const float> scores(std::size_t image) const {
+    return output(1, image, geometry_.scores_size());
   }
-  std::span<const float> coefficients(std::size_t image) const {
-    return {coefficients_.data() + image * geometry_.coefficients_size(),
-            geometry_.coefficients_size()};
+  [[nodiscard]] std::span<const float> coefficients(std::size_t image) const {
+    return output(2, image, geometry_.coefficients_size());
   }
-  std::span<const float> prototypes(std::size_t image) const {
-    return {prototypes_.data() + image * geometry_.prototypes_size(), geometry_.prototypes_size()};
+  [[nodiscard]] std::span<const float> prototypes(std::size_t image) const {
+    return output(3, image, geometry_.prototypes_size());
   }
 
  private:
+  // size: floats per image.
+  [[nodiscard]] std::span<const float> output(std::size_t index, std::size_t image,
+                                              std::size_t size) const {
+    return {static_cast<const float*>(outputs_[index].data) + image * size, size};
+  }
+
   const Geometry& geometry_;
   SessionContext inference_;
+  std::array<std::int64_t, 4> input_shape_{};
   FloatBuffer input_;
-  FloatBuffer boxes_;
-  FloatBuffer scores_;
-  FloatBuffer coefficients_;
-  FloatBuffer prototypes_;
+  std::span<const TensorView> outputs_;  // the backend's memory, in the order of kOutputs
 };
 
 class PpyoloeSeg final : public Family {
  public:
   PpyoloeSeg(const BundleInfo& bundle, const SessionFactory& sessions)
       : parameters_(read_parameters(bundle)), geometry_(read_geometry(bundle)) {
-    // The context passes its buffers in this order.
     StageSpec stage = model_stage(bundle);
-    constexpr std::array<std::string_view, 4> kOrder = {"boxes", "scores", "mask_coefficients",
-                                                        "prototypes"};
     std::sort(stage.outputs.begin(), stage.outputs.end(),
               [&](const TensorSpec& a, const TensorSpec& b) {
-                return std::find(kOrder.begin(), kOrder.end(), a.name) <
-                       std::find(kOrder.begin(), kOrder.end(), b.name);
+                return std::find(kOutputs.begin(), kOutputs.end(), a.name) <
+                       std::find(kOutputs.begin(), kOutputs.end(), b.name);
               });
     session_ = sessions(stage);
   }
@@ -170,7 +170,7 @@ class PpyoloeSeg final : public Family {
            ThreadPool& pool, std::span<Result> results) const override {
     auto& context = static_cast<PpyoloeSegContext&>(base);
     const Stopwatch inference;
-    context.infer(static_cast<int>(images.size()));
+    context.infer();
     const double inference_ms = inference.milliseconds();
 
     const Stopwatch postprocess;

@@ -19,19 +19,33 @@ std::array<double, 4> cubic_weights(double t) {
   return {w0, w1, w2, 1 - w0 - w1 - w2};
 }
 
-void fill_linear(AxisSampling& axis) {
+void set_linear(AxisSampling& axis, int i, int first, float w0, float w1) {
+  const std::size_t at = static_cast<std::size_t>(i) * 2;
+  axis.offsets[at] = std::clamp(first, 0, axis.source - 1);
+  axis.offsets[at + 1] = std::clamp(first + 1, 0, axis.source - 1);
+  axis.weights[at] = w0;
+  axis.weights[at + 1] = w1;
+}
+
+void fill_fixed_linear(AxisSampling& axis) {
   // In single precision and with this division, as OpenCV: the rounding to 11 bits depends on it.
   const double step = 1.0 / (static_cast<double>(axis.target) / axis.source);
   for (int i = 0; i < axis.target; ++i) {
     float t = static_cast<float>((i + 0.5) * step - 0.5);
     const float floor = std::floor(t);
     t -= floor;
-    const int first = static_cast<int>(floor);
-    const std::size_t at = static_cast<std::size_t>(i) * 2;
-    axis.offsets[at] = std::clamp(first, 0, axis.source - 1);
-    axis.offsets[at + 1] = std::clamp(first + 1, 0, axis.source - 1);
-    axis.weights[at] = std::nearbyint((1.0F - t) * kLinearOne);
-    axis.weights[at + 1] = std::nearbyint(t * kLinearOne);
+    set_linear(axis, i, static_cast<int>(floor), std::nearbyint((1.0F - t) * kLinearOne),
+               std::nearbyint(t * kLinearOne));
+  }
+}
+
+void fill_linear(AxisSampling& axis) {
+  const double step = static_cast<double>(axis.source) / axis.target;
+  for (int i = 0; i < axis.target; ++i) {
+    const double position = (i + 0.5) * step - 0.5;
+    const double floor = std::floor(position);
+    const auto t = static_cast<float>(position - floor);
+    set_linear(axis, i, static_cast<int>(floor), 1.0F - t, t);
   }
 }
 
@@ -51,21 +65,27 @@ void fill_cubic(AxisSampling& axis) {
 
 }  // namespace
 
-void AxisSampling::prepare(int source_size, int target_size, Interpolation kind, bool gather) {
-  if (source == source_size && target == target_size && interpolation == kind && !offsets.empty()) {
+void AxisSampling::prepare(int source_size, int target_size, Sampling kind, bool gather) {
+  if (source == source_size && target == target_size && sampling == kind && !offsets.empty()) {
     return;
   }
   source = source_size;
   target = target_size;
-  interpolation = kind;
+  sampling = kind;
   const std::size_t count = static_cast<std::size_t>(target_size) * taps_of(kind);
   offsets.resize(count);
   weights.resize(count);
   gathered.clear();
-  if (kind == Interpolation::linear) {
-    fill_linear(*this);
-  } else {
-    fill_cubic(*this);
+  switch (kind) {
+    case Sampling::fixed_linear:
+      fill_fixed_linear(*this);
+      break;
+    case Sampling::linear:
+      fill_linear(*this);
+      break;
+    case Sampling::cubic:
+      fill_cubic(*this);
+      break;
   }
   // One gathered sample costs about as much as a few that are read in passing.
   if (!gather || source_size / 4 < static_cast<std::ptrdiff_t>(count)) {

@@ -2,109 +2,22 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
-#include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "instseg/error.hpp"
+#include "preprocess/preprocess_testing.hpp"
 
 namespace instseg {
 namespace {
 
-// An image that owns its pixels; bytes between the rows are noise, so that reading them shows.
-struct TestImage {
-  std::vector<std::uint8_t> bytes;
-  ImageView view;
-};
-
-TestImage make_image(int height, int width, PixelFormat format, int padding,
-                     const std::function<int(int x, int y, int channel)>& value) {
-  TestImage image;
-  const int pixel_bytes = channels(format);
-  const int stride = width * pixel_bytes + padding;
-  // No padding behind the last row: a read past its end is out of bounds.
-  image.bytes.assign(static_cast<std::size_t>(stride * height - padding), 99);
-  for (int y = 0; y < height; ++y) {
-    for (int x = 0; x < width; ++x) {
-      for (int channel = 0; channel < pixel_bytes; ++channel) {
-        image.bytes[static_cast<std::size_t>(y * stride + x * pixel_bytes + channel)] =
-            static_cast<std::uint8_t>(value(x, y, channel));
-      }
-    }
-  }
-  image.view = {image.bytes.data(), height, width, stride, format};
-  return image;
-}
-
-TestImage noise(int height, int width, PixelFormat format, int padding = 0) {
-  std::mt19937 random(static_cast<unsigned>(height * 7919 + width));
-  std::uniform_int_distribution<int> level(0, 255);
-  return make_image(height, width, format, padding, [&](int, int, int) { return level(random); });
-}
-
-PreprocessSpec make_spec(int height, int width, Interpolation interpolation) {
-  PreprocessSpec spec;
-  spec.height = height;
-  spec.width = width;
-  spec.interpolation = interpolation;
-  return spec;
-}
-
-std::vector<float> run(const ImageView& image, const PreprocessSpec& spec, int threads = 1) {
-  ThreadPool pool(threads);
-  PreprocessScratch scratch;
-  std::vector<float> out(static_cast<std::size_t>(3 * spec.height * spec.width), -1000.0F);
-  preprocess(image, spec, out, scratch, pool);
-  return out;
-}
-
-// Byte of the image for plane `plane` of an output in `order`.
-double source_level(const ImageView& image, int x, int y, int plane, ColorOrder order) {
-  const bool rgb = image.format == PixelFormat::rgb8 || image.format == PixelFormat::rgba8;
-  int channel = rgb == (order == ColorOrder::rgb) ? plane : 2 - plane;
-  if (image.format == PixelFormat::gray8) {
-    channel = 0;
-  }
-  x = std::clamp(x, 0, image.width - 1);
-  y = std::clamp(y, 0, image.height - 1);
-  return image.data[y * image.stride + std::ptrdiff_t{x} * channels(image.format) + channel];
-}
-
-double cubic_kernel(double distance) {
-  constexpr double a = -0.75;
-  const double d = std::abs(distance);
-  if (d <= 1) {
-    return (a + 2) * d * d * d - (a + 3) * d * d + 1;
-  }
-  return d < 2 ? a * d * d * d - 5 * a * d * d + 8 * a * d - 4 * a : 0;
-}
-
-// The resized image before rounding: the formula, pixel by pixel, in double precision.
-double exact_level(const ImageView& image, const PreprocessSpec& spec, int x, int y, int plane) {
-  const double source_x = (x + 0.5) * image.width / spec.width - 0.5;
-  const double source_y = (y + 0.5) * image.height / spec.height - 0.5;
-  const bool linear = spec.interpolation == Interpolation::linear;
-  const auto weight = [&](double distance) {
-    return linear ? std::max(0.0, 1 - std::abs(distance)) : cubic_kernel(distance);
-  };
-  double sum = 0;
-  for (int dy = -1; dy <= 2; ++dy) {
-    for (int dx = -1; dx <= 2; ++dx) {
-      const int tap_x = static_cast<int>(std::floor(source_x)) + dx;
-      const int tap_y = static_cast<int>(std::floor(source_y)) + dy;
-      sum += weight(source_x - tap_x) * weight(source_y - tap_y) *
-             source_level(image, tap_x, tap_y, plane, spec.color);
-    }
-  }
-  return std::clamp(sum, 0.0, 255.0);
-}
+using namespace testing;
 
 // OpenCV's fixed-point linear resize of one pixel.
-int fixed_point_level(const ImageView& image, const PreprocessSpec& spec, int x, int y, int plane) {
+int fixed_point_level(const ImageView& image, const InputSpec& spec, int x, int y, int plane) {
   const auto split = [](int target, int source_size, int target_size) {
     const double step = 1.0 / (static_cast<double>(target_size) / source_size);
     const float position = static_cast<float>((target + 0.5) * step - 0.5);
@@ -121,20 +34,6 @@ int fixed_point_level(const ImageView& image, const PreprocessSpec& spec, int x,
   };
   return static_cast<int>(
       ((((row(first_y) >> 4) * y0) >> 16) + (((row(first_y + 1) >> 4) * y1) >> 16) + 2) >> 2);
-}
-
-struct Sizes {
-  int height, width, target_height, target_width;
-};
-
-const std::vector<Sizes> kSizes{{1, 1, 16, 9},    {1, 300, 5, 7},     {200, 3, 40, 64},
-                                {33, 51, 64, 33}, {48, 64, 64, 64},   {64, 64, 32, 32},
-                                {64, 64, 64, 64}, {108, 192, 64, 64}, {2, 2000, 8, 16},
-                                {7, 5, 100, 90},  {2000, 2, 20, 20},  {97, 101, 1, 1}};
-
-std::string name_of(const Sizes& sizes) {
-  return std::to_string(sizes.width) + "x" + std::to_string(sizes.height) + " to " +
-         std::to_string(sizes.target_width) + "x" + std::to_string(sizes.target_height);
 }
 
 TEST(Preprocess, LinearIsOpenCVsFixedPoint) {
@@ -175,12 +74,7 @@ TEST(Preprocess, CubicIsTheExactFormulaRounded) {
 
 // Rows and sums from cv2.resize of OpenCV 5.0.
 TEST(Preprocess, AgreesWithOpenCV) {
-  const TestImage image = make_image(24, 31, PixelFormat::bgr8, 0, [](int x, int y, int channel) {
-    return (channel == 0   ? x * 37 + y * 11
-            : channel == 1 ? x * x * 3 + y * 29
-                           : x * y * 7 + 5) %
-           256;
-  });
+  const TestImage image = pattern();
   struct Known {
     Interpolation interpolation;
     int height, width;
@@ -233,11 +127,11 @@ TEST(Preprocess, AgreesWithOpenCV) {
 
 TEST(Preprocess, FormatsAndOrders) {
   for (const Interpolation interpolation : {Interpolation::linear, Interpolation::cubic}) {
-    for (const ColorOrder color : {ColorOrder::rgb, ColorOrder::bgr}) {
+    for (const InputSpec::Color color : {InputSpec::Color::rgb, InputSpec::Color::bgr}) {
       for (const PixelFormat format : {PixelFormat::bgr8, PixelFormat::rgb8, PixelFormat::gray8,
                                        PixelFormat::bgra8, PixelFormat::rgba8}) {
         const TestImage image = noise(19, 23, format, 3);
-        PreprocessSpec spec = make_spec(19, 23, interpolation);  // same size: the pixels themselves
+        InputSpec spec = make_spec(19, 23, interpolation);  // same size: the pixels themselves
         spec.color = color;
         const std::vector<float> out = run(image.view, spec);
         std::size_t at = 0;
@@ -271,7 +165,7 @@ TEST(Preprocess, GrayAndAlphaResizeLikeColor) {
 TEST(Preprocess, Normalises) {
   const TestImage image = noise(30, 40, PixelFormat::bgr8);
   for (const Interpolation interpolation : {Interpolation::linear, Interpolation::cubic}) {
-    PreprocessSpec spec = make_spec(16, 16, interpolation);
+    InputSpec spec = make_spec(16, 16, interpolation);
     const std::vector<float> levels = run(image.view, spec);
     spec.scale = 1.0F / 255.0F;
     spec.mean = {0.485F, 0.456F, 0.406F};
@@ -292,7 +186,8 @@ TEST(Preprocess, ThreadsAndReusedScratchChangeNothing) {
       const TestImage image = noise(sizes.height, sizes.width, PixelFormat::rgb8);
       const auto spec = make_spec(sizes.target_height, sizes.target_width, interpolation);
       std::vector<float> out(static_cast<std::size_t>(3 * spec.height * spec.width));
-      const PreprocessInfo info = preprocess(image.view, spec, out, scratch, pool);
+      const PreprocessInfo info =
+          preprocess(image.view, spec, {spec.height, spec.width}, out, scratch, pool);
       EXPECT_EQ(out, run(image.view, spec)) << name_of(sizes);
       EXPECT_FLOAT_EQ(info.scale_x * static_cast<float>(sizes.width),
                       static_cast<float>(spec.width));
@@ -304,13 +199,13 @@ TEST(Preprocess, ThreadsAndReusedScratchChangeNothing) {
 
 TEST(Preprocess, ChecksItsArguments) {
   const TestImage image = noise(4, 6, PixelFormat::bgr8);
-  const PreprocessSpec good = make_spec(8, 8, Interpolation::linear);
-  const auto message = [&](ImageView view, const PreprocessSpec& spec, std::size_t size) {
+  const InputSpec good = make_spec(8, 8, Interpolation::linear);
+  const auto message = [&](ImageView view, const InputSpec& spec, std::size_t size) {
     ThreadPool pool(1);
     PreprocessScratch scratch;
     std::vector<float> out(size);
     try {
-      preprocess(view, spec, out, scratch, pool);
+      preprocess(view, spec, {spec.height, spec.width}, out, scratch, pool);
     } catch (const Error& error) {
       return error.code() == ErrorCode::invalid_argument ? std::string(error.what()) : "code";
     }
@@ -322,8 +217,8 @@ TEST(Preprocess, ChecksItsArguments) {
     return message(view, good, 192);
   };
   const auto has = [](const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos ? testing::AssertionSuccess()
-                                                : testing::AssertionFailure() << text;
+    return text.find(part) != std::string::npos ? ::testing::AssertionSuccess()
+                                                : ::testing::AssertionFailure() << text;
   };
   EXPECT_EQ(with([](ImageView&) {}), "no error");
   EXPECT_TRUE(has(with([](ImageView& view) { view.data = nullptr; }), "6 x 4"));
@@ -338,7 +233,7 @@ TEST(Preprocess, ChecksItsArguments) {
   EXPECT_TRUE(has(with([](ImageView& view) { view.format = static_cast<PixelFormat>(17); }), "17"));
   EXPECT_TRUE(has(message(image.view, good, 191), "191 values, expected 192 (3 x 8 x 8)"));
   EXPECT_TRUE(has(message(image.view, make_spec(0, 8, Interpolation::cubic), 0), "8 x 0"));
-  PreprocessSpec bad = good;
+  InputSpec bad = good;
   bad.std[1] = 0;
   EXPECT_TRUE(has(message(image.view, bad, 192), "channel 1"));
   bad = good;

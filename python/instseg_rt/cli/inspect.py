@@ -61,10 +61,11 @@ def _data(info: _core.BundleInfo) -> dict[str, Any]:
         "labels": info.labels,
         "category_ids": info.category_ids,
         "input": {
-            "height": spec.height,
-            "width": spec.width,
+            "resize": spec.resize,
+            **_sizes(spec),
             "color": spec.color,
             "interpolation": spec.interpolation,
+            "normalize_first": spec.normalize_first,
             "scale": spec.scale,
             "mean": list(spec.mean),
             "std": list(spec.std),
@@ -88,16 +89,30 @@ def _data(info: _core.BundleInfo) -> dict[str, Any]:
     }
 
 
+def _sizes(spec: _core.InputSpec) -> dict[str, int | None]:
+    """The sizes that the kind of resize has, by their manifest keys."""
+    if spec.resize == "stretch":
+        return {"height": spec.height, "width": spec.width}
+    return {"short_side": spec.short_side, "long_side": spec.long_side, "pad_stride": spec.pad_stride}
+
+
+def input_text(spec: _core.InputSpec) -> str:
+    """One line on how an image becomes the network input."""
+    how = f"with {spec.interpolation} interpolation" + (" after the normalisation" if spec.normalize_first else "")
+    if spec.resize == "stretch":
+        return f"{spec.width} x {spec.height} {spec.color}, stretched {how}"
+    padding = f", padded to multiples of {spec.pad_stride}" if spec.pad_stride > 1 else ""
+    sides = f"short side {spec.short_side}, long side at most {spec.long_side}"
+    return f"{spec.color}, aspect ratio kept: {sides}, resized {how}{padding}"
+
+
 def _rows(info: _core.BundleInfo) -> list[tuple[str, object]]:
     spec, batch = info.input, info.batch
     rows: list[tuple[str, object]] = [
         ("model", info.model),
         ("family", info.family),
         ("classes", f"{len(info.labels)}: {_shortened(info.labels)}"),
-        (
-            "input",
-            f"{spec.width} x {spec.height} {spec.color}, stretched with {spec.interpolation} interpolation",
-        ),
+        ("input", input_text(spec)),
         ("batch", f"{batch.min} to {batch.max}; engines are built for {batch.opt}"),
         ("threshold", f"score > {info.threshold:g}"),
         (

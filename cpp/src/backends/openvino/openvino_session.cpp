@@ -1,7 +1,9 @@
 #include "backends/openvino/openvino_session.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <openvino/frontend/manager.hpp>
+#include <span>
 
 namespace instseg::openvino_backend {
 namespace {
@@ -49,33 +51,27 @@ std::shared_ptr<ov::Model> read_onnx(const std::string& path) {
   return frontend->convert(graph);
 }
 
-// Shape with -1 for the batch: the leading axis where the file leaves it open, every other one as
-// batch 1 gives it.
-std::vector<std::int64_t> port_shape(const ov::PartialShape& dynamic,
-                                     const ov::PartialShape& single, const std::string& name) {
+// Shape with -1 where the size is not known. `fixed` is that of batch 1 where the stage has a
+// leading batch: what depends on nothing else is known there.
+std::vector<std::int64_t> port_shape(const ov::PartialShape& open, const ov::PartialShape& fixed) {
   std::vector<std::int64_t> shape;
-  for (std::size_t axis = 0; axis < single.size(); ++axis) {
-    const bool batch = axis == 0 && (dynamic.rank().is_dynamic() || dynamic[0].is_dynamic());
-    if (!batch && single[axis].is_dynamic()) {
-      throw StatusError(INSTSEG_STATUS_BAD_MODEL,
-                        "the size of axis " + std::to_string(axis) + " of tensor '" + name +
-                            "' depends on data; export the stage with fixed sizes");
-    }
-    shape.push_back(batch ? -1 : single[axis].get_length());
+  for (std::size_t axis = 0; axis < fixed.size(); ++axis) {
+    const bool batch = axis == 0 && (open.rank().is_dynamic() || open[0].is_dynamic());
+    shape.push_back(batch || fixed[axis].is_dynamic() ? -1 : fixed[axis].get_length());
   }
   return shape;
 }
 
-std::vector<Port> ports(const ov::OutputVector& dynamic, const ov::OutputVector& single) {
+std::vector<Port> ports(const ov::OutputVector& open, const ov::OutputVector& fixed) {
   std::vector<Port> result;
-  for (std::size_t i = 0; i < single.size(); ++i) {
-    const std::string name = single[i].get_names().empty() ? "" : single[i].get_any_name();
-    const ov::PartialShape shape = single[i].get_partial_shape();
+  for (std::size_t i = 0; i < fixed.size(); ++i) {
+    const std::string name = fixed[i].get_names().empty() ? "" : fixed[i].get_any_name();
+    const ov::PartialShape shape = fixed[i].get_partial_shape();
     if (shape.rank().is_dynamic()) {
       throw StatusError(INSTSEG_STATUS_BAD_MODEL, "tensor '" + name + "' has no known rank");
     }
-    result.push_back({name, single[i].get_element_type(),
-                      port_shape(dynamic[i].get_partial_shape(), shape, name)});
+    result.push_back(
+        {name, fixed[i].get_element_type(), port_shape(open[i].get_partial_shape(), shape)});
   }
   return result;
 }
@@ -119,17 +115,36 @@ void set_batch(ov::Model& model, const ov::Dimension& batch) {
   model.reshape(shapes);
 }
 
-ov::Shape concrete(const std::vector<std::int64_t>& shape, std::int64_t batch) {
-  ov::Shape result;
-  for (const std::int64_t size : shape) {
-    result.push_back(static_cast<std::size_t>(size < 0 ? batch : size));
+std::span<const std::int64_t> shape_of(const instseg_memory& memory) {
+  return {memory.shape, static_cast<std::size_t>(memory.rank)};
+}
+
+bool equal(const instseg_memory& memory, const ov::Shape& shape) {
+  return std::ranges::equal(shape_of(memory), shape, {}, {},
+                            [](std::size_t size) { return static_cast<std::int64_t>(size); });
+}
+
+ov::Shape to_shape(const instseg_memory& memory) {
+  ov::Shape shape;
+  for (const std::int64_t size : shape_of(memory)) {
+    shape.push_back(static_cast<std::size_t>(size));
   }
-  return result;
+  return shape;
+}
+
+// Does the caller's memory have the shape in which the output comes out?
+void check_shape(const Port& port, const instseg_memory& memory, const ov::Shape& shape) {
+  if (!equal(memory, shape)) {
+    throw StatusError(INSTSEG_STATUS_BAD_MODEL, "output '" + port.name + "' has shape " +
+                                                    shape.to_string() + ", expected " +
+                                                    to_shape(memory).to_string());
+  }
 }
 
 }  // namespace
 
-OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_options& options) {
+OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_options& options)
+    : leading_batch_(options.leading_batch != 0) {
   const ov::element::Type precision = inference_precision(options.precision);
   check_precision(core_, precision);
   properties_[ov::hint::inference_precision.name()] = precision;
@@ -142,70 +157,127 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
   }
 
   model_ = read_onnx(path);
+  if (!leading_batch_) {
+    describe_ports(*model_, *model_);
+    (void)open_request();  // compiles
+    return;
+  }
   const std::shared_ptr<ov::Model> single = model_->clone();
   set_batch(*single, 1);
   describe_ports(*model_, *single);
-  single_ = core_.compile_model(single, "CPU", properties_);
+  for (const ov::Output<ov::Node>& output : single->outputs()) {
+    const ov::PartialShape& shape = output.get_partial_shape();
+    fixed_shapes_.push_back(shape.is_static() ? std::optional(shape.to_shape()) : std::nullopt);
+  }
+  fixed_ = core_.compile_model(single, "CPU", properties_);
 }
 
-void OpenVinoSession::describe_ports(const ov::Model& dynamic, const ov::Model& single) {
-  inputs_ = ports(input_nodes(dynamic), input_nodes(single));
-  outputs_ = ports(output_nodes(dynamic), output_nodes(single));
+void OpenVinoSession::describe_ports(const ov::Model& open, const ov::Model& fixed) {
+  inputs_ = ports(input_nodes(open), input_nodes(fixed));
+  outputs_ = ports(output_nodes(open), output_nodes(fixed));
   input_tensors_ = tensors(inputs_);
   output_tensors_ = tensors(outputs_);
 }
 
-ov::InferRequest OpenVinoSession::batch_request() {
-  std::call_once(batch_once_, [this] { batch_ = core_.compile_model(model_, "CPU", properties_); });
-  return batch_.create_infer_request();
-}
-
-void OpenVinoContext::bind(Request& bound, std::int64_t batch, void* const* inputs,
-                           void* const* outputs) const {
-  const std::vector<Port>& in = session_.inputs();
-  const std::vector<Port>& out = session_.outputs();
-  if (bound.batch == batch && std::equal(bound.inputs.begin(), bound.inputs.end(), inputs) &&
-      std::equal(bound.outputs.begin(), bound.outputs.end(), outputs)) {
-    return;
-  }
-  bound.batch = 0;  // until everything is bound
-  for (std::size_t i = 0; i < in.size(); ++i) {
-    bound.request.set_input_tensor(i,
-                                   ov::Tensor(in[i].type, concrete(in[i].shape, batch), inputs[i]));
-  }
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    bound.request.set_output_tensor(
-        i, ov::Tensor(out[i].type, concrete(out[i].shape, batch), outputs[i]));
-  }
-  bound.inputs.assign(inputs, inputs + in.size());
-  bound.outputs.assign(outputs, outputs + out.size());
-  bound.batch = batch;
-}
-
-void OpenVinoContext::run(std::int64_t batch, void* const* inputs, void* const* outputs) {
-  if (batch < 1) {
-    throw StatusError(INSTSEG_STATUS_INVALID_ARGUMENT,
-                      "batch " + std::to_string(batch) + " is below 1");
-  }
-  if (batch != 1 && !batch_) {
-    batch_ = Request{session_.batch_request(), 0, {}, {}};
-  }
-  Request& bound = batch == 1 ? single_ : *batch_;
-  bind(bound, batch, inputs, outputs);
-  bound.request.infer();
-
-  // A graph whose sizes depend on data could have left the caller's memory for its own.
-  const std::vector<Port>& out = session_.outputs();
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    const ov::Tensor tensor = bound.request.get_output_tensor(i);
-    const ov::Shape expected = concrete(out[i].shape, batch);
-    if (tensor.get_shape() != expected || tensor.data() != outputs[i]) {
-      throw StatusError(INSTSEG_STATUS_BAD_MODEL, "output '" + out[i].name + "' has shape " +
-                                                      tensor.get_shape().to_string() +
-                                                      " at batch " + std::to_string(batch) +
-                                                      ", expected " + expected.to_string());
+bool OpenVinoSession::has_fixed(const instseg_memory* inputs) const {
+  for (std::size_t i = 0; i < inputs_.size(); ++i) {
+    const std::vector<std::int64_t>& shape = inputs_[i].shape;
+    if (!shape.empty() && shape.front() < 0 && inputs[i].shape[0] != 1) {
+      return false;
     }
   }
+  return leading_batch_;
+}
+
+ov::InferRequest OpenVinoSession::open_request() {
+  std::call_once(open_once_, [this] { open_ = core_.compile_model(model_, "CPU", properties_); });
+  return open_.create_infer_request();
+}
+
+// What the usual sizes need is made here, so that a context that cannot be made says so at once.
+OpenVinoContext::OpenVinoContext(OpenVinoSession& session)
+    : session_(session), shapes_(session.outputs().size()) {
+  if (session_.leading_batch()) {
+    fixed_ = Request{session_.fixed_request(), {}, {}};
+  } else {
+    open_ = Request{session_.open_request(), {}, {}};
+  }
+}
+
+bool OpenVinoContext::is_direct(bool fixed, const instseg_memory* outputs, std::size_t i) const {
+  return fixed && outputs[i].data != nullptr && session_.fixed_shape(i).has_value();
+}
+
+OpenVinoContext::Request& OpenVinoContext::request_for(bool fixed, const instseg_memory* outputs) {
+  std::optional<Request>& request = fixed ? fixed_ : open_;
+  bool usable = request.has_value();
+  for (std::size_t i = 0; usable && i < request->outputs.size(); ++i) {
+    // A request does not give an output its own memory back.
+    usable = request->outputs[i] == nullptr || is_direct(fixed, outputs, i);
+  }
+  if (!usable) {
+    request = Request{fixed ? session_.fixed_request() : session_.open_request(), {}, {}};
+  }
+  request->inputs.resize(session_.inputs().size());
+  request->outputs.resize(session_.outputs().size());
+  return *request;
+}
+
+void OpenVinoContext::bind_inputs(Request& request, const instseg_memory* inputs) const {
+  for (std::size_t i = 0; i < request.inputs.size(); ++i) {
+    Bound& bound = request.inputs[i];
+    if (bound.data != inputs[i].data || !equal(inputs[i], bound.shape)) {
+      ov::Shape shape = to_shape(inputs[i]);
+      request.request.set_input_tensor(
+          i, ov::Tensor(session_.inputs()[i].type, shape, inputs[i].data));
+      bound = {inputs[i].data, std::move(shape)};
+    }
+  }
+}
+
+void OpenVinoContext::bind_outputs(Request& request, bool fixed,
+                                   const instseg_memory* outputs) const {
+  for (std::size_t i = 0; i < request.outputs.size(); ++i) {
+    if (!is_direct(fixed, outputs, i)) {
+      continue;
+    }
+    const ov::Shape& shape = *session_.fixed_shape(i);
+    check_shape(session_.outputs()[i], outputs[i], shape);
+    if (request.outputs[i] != outputs[i].data) {
+      request.request.set_output_tensor(
+          i, ov::Tensor(session_.outputs()[i].type, shape, outputs[i].data));
+      request.outputs[i] = outputs[i].data;
+    }
+  }
+}
+
+void OpenVinoContext::fetch(Request& request, bool fixed, instseg_memory* outputs) {
+  for (std::size_t i = 0; i < request.outputs.size(); ++i) {
+    if (is_direct(fixed, outputs, i)) {
+      continue;
+    }
+    ov::Tensor tensor = request.request.get_output_tensor(i);
+    const ov::Shape& shape = tensor.get_shape();
+    void* const data = tensor.get_size() == 0 ? nullptr : tensor.data();
+    if (outputs[i].data == nullptr) {
+      shapes_[i].assign(shape.begin(), shape.end());
+      outputs[i] = {data, static_cast<std::int32_t>(shapes_[i].size()), shapes_[i].data()};
+      continue;
+    }
+    check_shape(session_.outputs()[i], outputs[i], shape);
+    if (data != nullptr) {
+      std::memcpy(outputs[i].data, data, tensor.get_byte_size());
+    }
+  }
+}
+
+void OpenVinoContext::run(const instseg_memory* inputs, instseg_memory* outputs) {
+  const bool fixed = session_.has_fixed(inputs);
+  Request& request = request_for(fixed, outputs);
+  bind_inputs(request, inputs);
+  bind_outputs(request, fixed, outputs);
+  request.request.infer();
+  fetch(request, fixed, outputs);
 }
 
 }  // namespace instseg::openvino_backend

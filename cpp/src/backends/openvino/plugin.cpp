@@ -93,9 +93,9 @@ std::int32_t context_create(instseg_session* session, instseg_context** context,
 
 void context_destroy(instseg_context* context) { std::unique_ptr<instseg_context>{context}; }
 
-std::int32_t context_run(instseg_context* context, std::int64_t batch, void* const* inputs,
-                         void* const* outputs, instseg_message* message) {
-  return guarded(message, [&] { context->run(batch, inputs, outputs); });
+std::int32_t context_run(instseg_context* context, const instseg_memory* inputs,
+                         instseg_memory* outputs, instseg_message* message) {
+  return guarded(message, [&] { context->run(inputs, outputs); });
 }
 
 }  // namespace

@@ -1,0 +1,121 @@
+// The inner loops of preprocess: one row at a time, written so that compilers vectorise them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "preprocess/sampling.hpp"
+
+namespace instseg {
+
+// value = level * factor + offset
+struct Normalization {
+  float factor;
+  float offset;
+};
+
+// Four channels at a time, so that a sample is one vector; with three, the fourth is the next
+// sample's first and is thrown away. `stride`: values per source sample.
+template <int taps>
+void resize_row_interleaved(const float* __restrict source, int stride, const AxisSampling& axis,
+                            float* __restrict out) {
+  const int* offset = axis.offsets.data();
+  const float* weight = axis.weights.data();
+  for (int i = 0; i < axis.target; ++i, offset += taps, weight += taps, out += 4) {
+    float sum[4] = {};
+    for (int k = 0; k < taps; ++k) {
+      const float* sample = source + std::ptrdiff_t{offset[k]} * stride;
+      for (int channel = 0; channel < 4; ++channel) {
+        sum[channel] += weight[k] * sample[channel];
+      }
+    }
+    for (int channel = 0; channel < 4; ++channel) {
+      out[channel] = sum[channel];
+    }
+  }
+}
+
+template <int taps>
+void resize_row_gray(const float* __restrict source, const AxisSampling& axis,
+                     float* __restrict out) {
+  const int* offset = axis.offsets.data();
+  const float* weight = axis.weights.data();
+  for (int i = 0; i < axis.target; ++i, offset += taps, weight += taps) {
+    float sum = 0.0F;
+    for (int k = 0; k < taps; ++k) {
+      sum += weight[k] * source[offset[k]];
+    }
+    out[i] = sum;
+  }
+}
+
+// One value of a resized row, as it is kept for the vertical pass. The 8-bit linear resize keeps
+// sums of 11-bit weights as OpenCV does, without their lowest 4 bits.
+inline void store(float sum, float& kept) { kept = sum; }
+inline void store(float sum, std::int16_t& kept) {
+  kept = static_cast<std::int16_t>(static_cast<std::int32_t>(sum) >> 4);
+}
+
+template <class Kept>
+void split_planes(const float* __restrict interleaved, int width, Kept* __restrict planes) {
+  Kept* __restrict second = planes + width;
+  Kept* __restrict third = second + width;
+  for (int i = 0; i < width; ++i) {
+    store(interleaved[i * 4], planes[i]);
+    store(interleaved[i * 4 + 1], second[i]);
+    store(interleaved[i * 4 + 2], third[i]);
+  }
+}
+
+// Resized rows to one row of the network input; the first taps of `rows` count.
+inline void combine_cubic(const std::array<const float*, 4>& rows, const float* weights, int width,
+                          const Normalization& normalization, float* __restrict out) {
+  const float* __restrict r0 = rows[0];
+  const float* __restrict r1 = rows[1];
+  const float* __restrict r2 = rows[2];
+  const float* __restrict r3 = rows[3];
+  const float w0 = weights[0];
+  const float w1 = weights[1];
+  const float w2 = weights[2];
+  const float w3 = weights[3];
+  // Adding and subtracting 1.5 * 2^23 rounds to the nearest whole number, halves to even.
+  constexpr float kRound = 12582912.0F;
+  for (int i = 0; i < width; ++i) {
+    float level = w0 * r0[i] + w1 * r1[i] + w2 * r2[i] + w3 * r3[i];
+    level = level < 0.0F ? 0.0F : level;
+    level = level > 255.0F ? 255.0F : level;
+    level = (level + kRound) - kRound;
+    out[i] = level * normalization.factor + normalization.offset;
+  }
+}
+
+inline void combine_linear(const std::array<const float*, 4>& rows, const float* weights, int width,
+                           const Normalization& normalization, float* __restrict out) {
+  const float* __restrict r0 = rows[0];
+  const float* __restrict r1 = rows[1];
+  const float w0 = weights[0];
+  const float w1 = weights[1];
+  for (int i = 0; i < width; ++i) {
+    const float level = w0 * r0[i] + w1 * r1[i];
+    out[i] = level * normalization.factor + normalization.offset;
+  }
+}
+
+inline void combine_fixed_linear(const std::array<const std::int16_t*, 4>& rows,
+                                 const float* weights, int width,
+                                 const Normalization& normalization, float* __restrict out) {
+  const std::int16_t* __restrict r0 = rows[0];
+  const std::int16_t* __restrict r1 = rows[1];
+  const auto w0 = static_cast<std::int16_t>(weights[0]);
+  const auto w1 = static_cast<std::int16_t>(weights[1]);
+  for (int i = 0; i < width; ++i) {
+    // OpenCV's order of shifts: each product loses its low half before the sum.
+    const auto p0 = static_cast<std::int16_t>((r0[i] * w0) >> 16);
+    const auto p1 = static_cast<std::int16_t>((r1[i] * w1) >> 16);
+    const auto level = static_cast<std::int16_t>((p0 + p1 + 2) >> 2);
+    out[i] = static_cast<float>(level) * normalization.factor + normalization.offset;
+  }
+}
+
+}  // namespace instseg
