@@ -5,35 +5,28 @@
 #include <string>
 
 #include "instseg/error.hpp"
-#include "instseg/image.hpp"
+#include "ops/mask_check.hpp"
 #include "ops/sigmoid.hpp"
 
 namespace instseg {
 namespace {
 
+constexpr const char* kWhere = "mask decode";
+
 [[noreturn]] void fail(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, "mask decode: " + what);
+  throw Error(ErrorCode::invalid_argument, std::string(kWhere) + ": " + what);
 }
 
 std::string size_text(int width, int height) {
   return std::to_string(width) + " x " + std::to_string(height);
 }
 
-void check_size(const char* what, int width, int height) {
-  if (width <= 0 || height <= 0 || width > kMaxImageSide || height > kMaxImageSide ||
-      std::int64_t{width} * height > kMaxImagePixels) {
-    fail(std::string(what) + " is " + size_text(width, height) + ", expected sides of 1 to " +
-         std::to_string(kMaxImageSide) + " and at most " + std::to_string(kMaxImagePixels) +
-         " pixels");
-  }
-}
-
 void check(std::span<const float> prototypes, int channels, int h, int w,
            std::span<const float> coefficients, int image_height, int image_width,
            const MaskDecodeSpec& spec) {
-  check_size("the image", image_width, image_height);
-  check_size("the network input", spec.network_width, spec.network_height);
-  check_size("a prototype", w, h);
+  check_size(kWhere, "the image", image_width, image_height);
+  check_size(kWhere, "the network input", spec.network_width, spec.network_height);
+  check_size(kWhere, "a prototype", w, h);
   if (h > spec.network_height || w > spec.network_width) {
     fail("prototypes of " + size_text(w, h) + " are larger than the network input of " +
          size_text(spec.network_width, spec.network_height));

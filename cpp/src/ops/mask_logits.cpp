@@ -2,33 +2,15 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <vector>
 
 namespace instseg {
 
 void multiply(const LeftMatrix& left, std::span<const float> right, int columns, ThreadPool& pool,
               std::span<float> out) {
-  constexpr int kGroup = LeftMatrix::kRowGroup;
-  const int groups = (left.rows() + kGroup - 1) / kGroup;
-  const std::int64_t blocks = (std::int64_t{columns} + kProductColumns - 1) / kProductColumns;
-  pool.parallel_for(0, blocks, 1, [&](std::int64_t begin, std::int64_t end) {
-    thread_local RightBlock block;
-    thread_local std::vector<float> tile;
-    tile.resize(std::size_t{kGroup} * kProductColumns);
-    for (std::int64_t index = begin; index < end; ++index) {
-      const auto first = static_cast<int>(index * kProductColumns);
-      const int count = std::min(kProductColumns, columns - first);
-      block.pack(right.data() + first, columns, left.depth(), count);
-      for (int group = 0; group < groups; ++group) {
-        multiply_rows(left, group, block, tile.data(), kProductColumns);
-        const int rows = std::min(kGroup, left.rows() - group * kGroup);
-        for (int row = 0; row < rows; ++row) {
-          std::copy_n(tile.data() + std::ptrdiff_t{row} * kProductColumns, count,
-                      out.data() + std::ptrdiff_t{group * kGroup + row} * columns + first);
-        }
-      }
-    }
-  });
+  for_each_product(left, right, columns, pool,
+                   [&](int row, int first, std::span<const float> values) {
+                     std::ranges::copy(values, out.data() + std::ptrdiff_t{row} * columns + first);
+                   });
 }
 
 CellBounds bounds_above(std::span<const float> cells, int height, int width, float threshold) {

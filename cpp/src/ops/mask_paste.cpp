@@ -1,7 +1,6 @@
 #include "ops/mask_paste.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -9,23 +8,17 @@
 #include <utility>
 
 #include "instseg/error.hpp"
-#include "instseg/image.hpp"
 #include "ops/bilinear.hpp"
+#include "ops/bit_matrix.hpp"
+#include "ops/mask_check.hpp"
 
 namespace instseg {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, "mask paste: " + what);
-}
+constexpr const char* kWhere = "mask paste";
 
-void check_size(const char* what, int width, int height) {
-  if (width < 1 || height < 1 || width > kMaxImageSide || height > kMaxImageSide ||
-      std::int64_t{width} * height > kMaxImagePixels) {
-    fail(std::string(what) + " is " + std::to_string(width) + " x " + std::to_string(height) +
-         ", expected sides of 1 to " + std::to_string(kMaxImageSide) + " and at most " +
-         std::to_string(kMaxImagePixels) + " pixels");
-  }
+[[noreturn]] void fail(const std::string& what) {
+  throw Error(ErrorCode::invalid_argument, std::string(kWhere) + ": " + what);
 }
 
 // Where the centre of a pixel lies on the map, cell centres at whole numbers. The steps are those
@@ -69,22 +62,10 @@ Interval reach(float low, float high, int cells, int image, MaskPasteScratch::Ax
   return pixels;
 }
 
-constexpr auto kBits = [] {
-  std::array<std::uint32_t, 32> bits{};
-  for (unsigned i = 0; i < 32; ++i) {
-    bits[i] = std::uint32_t{1} << i;
-  }
-  return bits;
-}();
-
 void pack_blend(const float* __restrict r0, const float* __restrict r1, float w0, float w1,
                 float threshold, int words, std::uint32_t* __restrict out) {
   for (int word = 0; word < words; ++word, r0 += 32, r1 += 32) {
-    std::uint32_t bits = 0;
-    for (std::size_t i = 0; i < 32; ++i) {
-      bits |= kBits[i] & (0U - std::uint32_t{w0 * r0[i] + w1 * r1[i] >= threshold});
-    }
-    out[word] = bits;
+    out[word] = pack_word([&](std::size_t i) { return w0 * r0[i] + w1 * r1[i] >= threshold; });
   }
 }
 
@@ -93,8 +74,8 @@ void pack_blend(const float* __restrict r0, const float* __restrict r1, float w0
 PackedMask paste_mask(std::span<const float> probabilities, int h, int w, const Box& box,
                       int image_height, int image_width, float threshold,
                       MaskPasteScratch& scratch) {
-  check_size("the image", image_width, image_height);
-  check_size("the map", w, h);
+  check_size(kWhere, "the image", image_width, image_height);
+  check_size(kWhere, "the map", w, h);
   const std::size_t cells = static_cast<std::size_t>(h) * static_cast<std::size_t>(w);
   if (probabilities.size() != cells) {
     fail(std::to_string(probabilities.size()) + " probabilities, expected " +

@@ -7,14 +7,6 @@
 namespace instseg {
 namespace {
 
-constexpr auto kBits = [] {
-  std::array<std::uint32_t, 32> bits{};
-  for (unsigned i = 0; i < 32; ++i) {
-    bits[i] = std::uint32_t{1} << i;
-  }
-  return bits;
-}();
-
 // The last cell that pixel i reads.
 int last_cell(const AxisTaps& taps, std::size_t i) {
   return taps.first[i] + (taps.w2[i] > 0.0F ? 2 : taps.w1[i] > 0.0F ? 1 : 0);
@@ -44,12 +36,8 @@ void pack_row(const float* __restrict r0, const float* __restrict r1, const floa
   const float w1 = weights[1];
   const float w2 = weights[2];
   for (int word = 0; word < words; ++word, r0 += 32, r1 += 32, r2 += 32) {
-    std::uint32_t bits = 0;
-    for (std::size_t i = 0; i < 32; ++i) {
-      const float value = w0 * r0[i] + w1 * r1[i] + w2 * r2[i];
-      bits |= kBits[i] & (0U - std::uint32_t{value > threshold});
-    }
-    out[word] = bits;
+    out[word] =
+        pack_word([&](std::size_t i) { return w0 * r0[i] + w1 * r1[i] + w2 * r2[i] > threshold; });
   }
 }
 

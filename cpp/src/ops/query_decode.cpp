@@ -7,7 +7,7 @@
 #include <string>
 
 #include "instseg/error.hpp"
-#include "instseg/image.hpp"
+#include "ops/mask_check.hpp"
 #include "ops/mask_logits.hpp"
 
 namespace instseg {
@@ -17,17 +17,10 @@ using Ranked = QueryScratch::Ranked;
 
 constexpr float kLargestCell = 1e30F;  // finite after interpolation
 
-[[noreturn]] void fail(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, "query decode: " + what);
-}
+constexpr const char* kWhere = "query decode";
 
-void check_size(const char* what, int width, int height) {
-  if (width < 1 || height < 1 || width > kMaxImageSide || height > kMaxImageSide ||
-      std::int64_t{width} * height > kMaxImagePixels) {
-    fail(std::string(what) + " is " + std::to_string(width) + " x " + std::to_string(height) +
-         ", expected sides of 1 to " + std::to_string(kMaxImageSide) + " and at most " +
-         std::to_string(kMaxImagePixels) + " pixels");
-  }
+[[noreturn]] void fail(const std::string& what) {
+  throw Error(ErrorCode::invalid_argument, std::string(kWhere) + ": " + what);
 }
 
 void check_count(const char* what, std::size_t found, int rows, int columns) {
@@ -39,8 +32,8 @@ void check_count(const char* what, std::size_t found, int rows, int columns) {
 }
 
 void check(const QueryOutputs& outputs, int image_height, int image_width, const QuerySpec& spec) {
-  check_size("the image", image_width, image_height);
-  check_size("a feature map", outputs.width, outputs.height);
+  check_size(kWhere, "the image", image_width, image_height);
+  check_size(kWhere, "a feature map", outputs.width, outputs.height);
   if (outputs.queries < 0 || outputs.classes < 0 || outputs.channels < 1 ||
       std::int64_t{outputs.queries} * outputs.classes > INT32_MAX) {
     fail(std::to_string(outputs.queries) + " queries, " + std::to_string(outputs.classes) +

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "instseg/error.hpp"
-#include "instseg/image.hpp"
+#include "ops/mask_check.hpp"
 #include "ops/mask_logits.hpp"
 #include "ops/sigmoid.hpp"
 
@@ -17,19 +17,11 @@ namespace {
 constexpr int kUpsampling = 4;
 constexpr int kMaxGrid = 1024;
 constexpr int kMaxChannels = 1 << 16;
-constexpr int kGroup = LeftMatrix::kRowGroup;
+
+constexpr const char* kWhere = "SOLOv2 decode";
 
 [[noreturn]] void fail(const std::string& what) {
-  throw Error(ErrorCode::invalid_argument, "SOLOv2 decode: " + what);
-}
-
-void check_size(const char* what, int width, int height) {
-  if (width < 1 || height < 1 || width > kMaxImageSide || height > kMaxImageSide ||
-      std::int64_t{width} * height > kMaxImagePixels) {
-    fail(std::string(what) + " is " + std::to_string(width) + " x " + std::to_string(height) +
-         ", expected sides of 1 to " + std::to_string(kMaxImageSide) + " and at most " +
-         std::to_string(kMaxImagePixels) + " pixels");
-  }
+  throw Error(ErrorCode::invalid_argument, std::string(kWhere) + ": " + what);
 }
 
 void check_level(const Solov2Level& level, const Solov2Spec& spec) {
@@ -56,9 +48,9 @@ void check(std::span<const Solov2Level> levels, std::span<const float> features,
   for (const Solov2Level& level : levels) {
     check_level(level, spec);
   }
-  check_size("the image", geometry.image_width, geometry.image_height);
-  check_size("the resized image", geometry.resized_width, geometry.resized_height);
-  check_size("a feature map", geometry.feature_width, geometry.feature_height);
+  check_size(kWhere, "the image", geometry.image_width, geometry.image_height);
+  check_size(kWhere, "the resized image", geometry.resized_width, geometry.resized_height);
+  check_size(kWhere, "a feature map", geometry.feature_width, geometry.feature_height);
   if (geometry.resized_height > geometry.feature_height * kUpsampling ||
       geometry.resized_width > geometry.feature_width * kUpsampling) {
     fail("a resized image of " + std::to_string(geometry.resized_width) + " x " +
@@ -153,40 +145,25 @@ Part binarise(std::span<const float> logits, float threshold, std::uint64_t& wor
 void convolve(std::span<const float> features, int cells, float threshold, ThreadPool& pool,
               Solov2Scratch& scratch) {
   static_assert(kProductColumns % 64 == 0);
-  const LeftMatrix& kernels = scratch.kernels;
-  const auto rows = static_cast<std::size_t>(kernels.rows());
+  const auto rows = static_cast<std::size_t>(scratch.kernels.rows());
   const auto words = (static_cast<std::size_t>(cells) + 63) / 64;
-  const int groups = (kernels.rows() + kGroup - 1) / kGroup;
-  const std::int64_t blocks = (std::int64_t{cells} + kProductColumns - 1) / kProductColumns;
+  const auto blocks = (static_cast<std::size_t>(cells) + kProductColumns - 1) / kProductColumns;
   scratch.bits.resize(rows * words);
-  scratch.part_areas.assign(static_cast<std::size_t>(blocks) * rows, 0);
-  scratch.part_sums.assign(static_cast<std::size_t>(blocks) * rows, 0.0);
-  pool.parallel_for(0, blocks, 1, [&](std::int64_t begin, std::int64_t end) {
-    thread_local RightBlock block;
-    thread_local std::vector<float> tile;
-    tile.resize(std::size_t{kGroup} * kProductColumns);
-    for (std::int64_t index = begin; index < end; ++index) {
-      const auto first = static_cast<int>(index * kProductColumns);
-      const int count = std::min(kProductColumns, cells - first);
-      block.pack(features.data() + first, cells, kernels.depth(), count);
-      for (int group = 0; group < groups; ++group) {
-        multiply_rows(kernels, group, block, tile.data(), kProductColumns);
-        for (int i = 0; i < kGroup && group * kGroup + i < kernels.rows(); ++i) {
-          const auto row = static_cast<std::size_t>(group * kGroup + i);
-          const std::size_t at = static_cast<std::size_t>(index) * rows + row;
-          const float* const logits = tile.data() + std::ptrdiff_t{i} * kProductColumns;
-          std::uint64_t* word = scratch.bits.data() + row * words + first / 64;
-          for (int from = 0; from < count; from += 64, ++word) {
-            const Part part =
-                binarise({logits + from, static_cast<std::size_t>(std::min(64, count - from))},
-                         threshold, *word);
-            scratch.part_areas[at] += part.area;
-            scratch.part_sums[at] += part.sum;
-          }
-        }
-      }
-    }
-  });
+  scratch.part_areas.assign(blocks * rows, 0);
+  scratch.part_sums.assign(blocks * rows, 0.0);
+  for_each_product(scratch.kernels, features, cells, pool,
+                   [&](int row, int first, std::span<const float> logits) {
+                     const auto kernel = static_cast<std::size_t>(row);
+                     const std::size_t at =
+                         static_cast<std::size_t>(first / kProductColumns) * rows + kernel;
+                     std::uint64_t* word = scratch.bits.data() + kernel * words + first / 64;
+                     for (std::size_t from = 0; from < logits.size(); from += 64, ++word) {
+                       const std::size_t count = std::min<std::size_t>(64, logits.size() - from);
+                       const Part part = binarise(logits.subspan(from, count), threshold, *word);
+                       scratch.part_areas[at] += part.area;
+                       scratch.part_sums[at] += part.sum;
+                     }
+                   });
 }
 
 // Fills the inputs of the matrix NMS with the candidates that stay. Scores are lowered by the mean

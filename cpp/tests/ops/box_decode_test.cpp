@@ -15,6 +15,7 @@ namespace instseg {
 namespace {
 
 using testing_masks::error_of;
+using testing_masks::has;
 using testing_planes::random_values;
 using testing_planes::recorded_values;
 
@@ -227,10 +228,6 @@ TEST(BoxDecode, ChecksItsArguments) {
       decode_boxes(kRois, std::vector<float>(deltas), std::vector<float>(probabilities), classes,
                    {.image_height = height, .image_width = 5}, scratch);
     });
-  };
-  const auto has = [](const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos ? testing::AssertionSuccess()
-                                                : testing::AssertionFailure() << text;
   };
   EXPECT_EQ(call(24, 18, 2, 5), "no error");
   EXPECT_EQ(call(48, 18, 2, 5), "no error");

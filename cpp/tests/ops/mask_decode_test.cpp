@@ -14,6 +14,7 @@ namespace instseg {
 namespace {
 
 using testing_masks::error_of;
+using testing_masks::has;
 using testing_planes::Plane;
 using testing_planes::random_values;
 using testing_planes::resize;
@@ -188,10 +189,6 @@ TEST(MaskDecode, ChecksItsArguments) {
                             std::span(coefficients).first(a.coefficients), {0, 0, 9, 9},
                             a.image_height, a.image_width, a.spec, scratch);
     });
-  };
-  const auto has = [](const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos ? testing::AssertionSuccess()
-                                                : testing::AssertionFailure() << text;
   };
   EXPECT_EQ(call([](Arguments&) {}), "no error");
   EXPECT_TRUE(has(call([](Arguments& a) { a.channels = 3; }), "expected 3 x 4 x 5"));

@@ -14,6 +14,7 @@ namespace instseg {
 namespace {
 
 using testing_masks::error_of;
+using testing_masks::has;
 using testing_planes::recorded_values;
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
@@ -139,10 +140,6 @@ TEST(MaskPaste, ChecksItsArguments) {
     MaskPasteScratch scratch;
     return error_of(
         [&] { paste_mask(map, h, w, {0, 0, 4, 4}, height, width, threshold, scratch); });
-  };
-  const auto has = [](const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos ? testing::AssertionSuccess()
-                                                : testing::AssertionFailure() << text;
   };
   EXPECT_EQ(call(2, 3, 5, 5, 0.5F), "no error");
   EXPECT_TRUE(has(call(2, 2, 5, 5, 0.5F), "6 probabilities, expected 4"));

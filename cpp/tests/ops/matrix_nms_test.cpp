@@ -15,6 +15,7 @@ namespace instseg {
 namespace {
 
 using testing_masks::error_of;
+using testing_masks::has;
 using Kernel = MatrixNmsSpec::Kernel;
 using Pixels = std::vector<bool>;
 
@@ -246,10 +247,6 @@ TEST(MatrixNms, ChecksItsArguments) {
     MatrixNmsScratch scratch;
     return error_of(
         [&] { matrix_nms({bits, 2}, masks, areas, class_ids, scores, spec, pool, scratch); });
-  };
-  const auto has = [](const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos ? testing::AssertionSuccess()
-                                                : testing::AssertionFailure() << text;
   };
   const auto none = [](auto&, auto&, auto&, auto&) {};
   EXPECT_EQ(call(none), "no error");

@@ -15,6 +15,7 @@ namespace instseg {
 namespace {
 
 using testing_masks::error_of;
+using testing_masks::has;
 using testing_planes::random_values;
 using testing_planes::recorded_values;
 
@@ -252,10 +253,6 @@ TEST(Proposals, CheckTheirArguments) {
       const ProposalLevel view = level.view();
       generate_proposals({&view, 1}, height, 10, spec, pool, scratch, out);
     });
-  };
-  const auto has = [](const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos ? testing::AssertionSuccess()
-                                                : testing::AssertionFailure() << text;
   };
   EXPECT_EQ(call([](Level&) {}), "no error");
   EXPECT_TRUE(has(call([](Level& l) { l.scores.pop_back(); }), "17 scores and 72 deltas"));

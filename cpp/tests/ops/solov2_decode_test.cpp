@@ -14,6 +14,7 @@ namespace instseg {
 namespace {
 
 using testing_masks::error_of;
+using testing_masks::has;
 using testing_planes::Plane;
 using testing_planes::random_values;
 using testing_planes::resize;
@@ -249,10 +250,6 @@ TEST(Solov2Decode, ChecksItsArguments) {
     Input input = good;
     change(input);
     return error_of([&] { run(input); });
-  };
-  const auto has = [](const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos ? testing::AssertionSuccess()
-                                                : testing::AssertionFailure() << text;
   };
   EXPECT_EQ(call([](Input&) {}), "no error");
   EXPECT_TRUE(has(call([](Input& i) { i.levels[0].grid = 0; }), "a grid of 0"));
