@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace instseg {
@@ -22,6 +23,24 @@ inline void transpose_bits(std::array<std::uint32_t, 32>& tile) noexcept {
 // Words of which the lowest `bits` bits are set; bits in [0, 32].
 inline std::uint32_t low_bits(int bits) noexcept {
   return bits >= 32 ? ~std::uint32_t{0} : (std::uint32_t{1} << bits) - 1;
+}
+
+inline constexpr auto kBits = [] {
+  std::array<std::uint32_t, 32> bits{};
+  for (unsigned i = 0; i < 32; ++i) {
+    bits[i] = std::uint32_t{1} << i;
+  }
+  return bits;
+}();
+
+// Bit i of the result is test(i). Vectorises where the test does.
+template <class Test>
+inline std::uint32_t pack_word(Test&& test) {
+  std::uint32_t word = 0;
+  for (std::size_t i = 0; i < 32; ++i) {
+    word |= kBits[i] & (0U - std::uint32_t{test(i)});
+  }
+  return word;
 }
 
 }  // namespace instseg

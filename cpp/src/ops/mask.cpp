@@ -62,6 +62,17 @@ void check_mask_in_image(const PackedMask& mask, int image_height, int image_wid
   }
 }
 
+void check_size(const char* where, const char* what, int width, int height) {
+  if (width <= 0 || height <= 0 || width > kMaxImageSide || height > kMaxImageSide ||
+      std::int64_t{width} * height > kMaxImagePixels) {
+    throw Error(ErrorCode::invalid_argument,
+                std::string(where) + ": " + what + " is " + std::to_string(width) + " x " +
+                    std::to_string(height) + ", expected sides of 1 to " +
+                    std::to_string(kMaxImageSide) + " and at most " +
+                    std::to_string(kMaxImagePixels) + " pixels");
+  }
+}
+
 PackedMask::PackedMask(int x, int y, int width, int height, std::vector<std::uint32_t> words)
     : x_(x), y_(y), width_(width), height_(height), words_(std::move(words)) {
   const auto in_range = [](int value) { return value >= 0 && value <= kMaxImageSide; };

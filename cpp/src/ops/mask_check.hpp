@@ -5,9 +5,12 @@
 
 namespace instseg {
 
-// Both throw Error(invalid_argument); `where` opens the message.
+// All throw Error(invalid_argument); `where` opens the message.
 void check_mask_image(int image_height, int image_width, const char* where);
 void check_mask_in_image(const PackedMask& mask, int image_height, int image_width,
                          const char* where);
+
+// `what` is an image or a map; it must have at least one pixel.
+void check_size(const char* where, const char* what, int width, int height);
 
 }  // namespace instseg

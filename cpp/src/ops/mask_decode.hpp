@@ -1,11 +1,11 @@
 // Late mask decode: the mask of one kept instance from prototypes and its coefficients.
 #pragma once
 
-#include <cstdint>
 #include <span>
-#include <vector>
 
 #include "instseg/mask.hpp"
+#include "ops/bilinear.hpp"
+#include "ops/mask_render.hpp"
 
 namespace instseg {
 
@@ -17,17 +17,9 @@ struct MaskDecodeSpec {
 
 // Buffers kept from call to call. One per calling thread; the contents are the function's own.
 struct MaskScratch {
-  // Original pixel i (counted from the crop's edge) samples prototype cells first[i] … first[i] + 2
-  // (counted from the region's edge) with weights w0, w1, w2: both interpolations and the cut,
-  // composed.
-  struct Axis {
-    std::vector<int> first;
-    std::vector<float> w0, w1, w2;
-  };
-  Axis x;
-  Axis y;
-  std::vector<float> probabilities;  // one row of the region of prototype cells
-  std::vector<float> columns;        // region rows x crop columns
+  AxisTaps x;  // both interpolations and the cut, composed
+  AxisTaps y;
+  RenderScratch render;
 };
 
 // prototypes: channels x h x w, h and w not above the network's size; coefficients: one per

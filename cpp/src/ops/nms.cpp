@@ -17,20 +17,40 @@ constexpr std::size_t kBlock = 64;
   throw Error(ErrorCode::invalid_argument, "multiclass NMS: " + what);
 }
 
-void check(std::span<const Box> boxes, std::span<const float> scores, int classes,
-           const NmsSpec& spec) {
-  if (classes < 0 || boxes.size() > INT32_MAX) {
-    fail(std::to_string(classes) + " classes, " + std::to_string(boxes.size()) +
+void check_counts(int classes, std::size_t boxes) {
+  if (classes < 0 || boxes > INT32_MAX) {
+    fail(std::to_string(classes) + " classes, " + std::to_string(boxes) +
          " boxes; expected counts of 0 to " + std::to_string(INT32_MAX));
   }
+}
+
+void check_thresholds(const NmsSpec& spec) {
+  if (std::isnan(spec.score_threshold) || std::isnan(spec.iou_threshold)) {
+    fail("a threshold is NaN");
+  }
+}
+
+void check(std::span<const Box> boxes, std::span<const float> scores, int classes,
+           const NmsSpec& spec) {
+  check_counts(classes, boxes.size());
   const std::size_t expected = boxes.size() * static_cast<std::size_t>(classes);
   if (scores.size() != expected) {
     fail(std::to_string(scores.size()) + " scores, expected " + std::to_string(expected) + " (" +
          std::to_string(classes) + " classes x " + std::to_string(boxes.size()) + " boxes)");
   }
-  if (std::isnan(spec.score_threshold) || std::isnan(spec.iou_threshold)) {
-    fail("a threshold is NaN");
+  check_thresholds(spec);
+}
+
+void check_own_boxes(std::span<const Box> boxes, std::span<const float> scores, int classes,
+                     const NmsSpec& spec) {
+  check_counts(classes, boxes.size());
+  if (scores.size() != boxes.size() ||
+      (classes == 0 ? !boxes.empty() : boxes.size() % static_cast<std::size_t>(classes) != 0)) {
+    fail(std::to_string(scores.size()) + " scores and " + std::to_string(boxes.size()) +
+         " boxes, expected as many of each, the same number for each of " +
+         std::to_string(classes) + " classes");
   }
+  check_thresholds(spec);
 }
 
 bool has_nan(const Box& box) {
@@ -112,25 +132,48 @@ bool is_suppressed(const Box& box, float area, float iou_threshold, const NmsScr
   return false;
 }
 
-void suppress(std::span<const Box> boxes, float iou_threshold, NmsScratch& scratch,
-              std::vector<Candidate>& detections) {
+void clear_kept(NmsScratch& scratch) {
   scratch.kept_x1.clear();
   scratch.kept_y1.clear();
   scratch.kept_x2.clear();
   scratch.kept_y2.clear();
   scratch.kept_area.clear();
+}
+
+// Keeps the box unless a kept one suppresses it.
+bool try_keep(const Box& box, float iou_threshold, NmsScratch& scratch) {
+  const float area = area_of(box);
+  if (is_suppressed(box, area, iou_threshold, scratch)) {
+    return false;
+  }
+  scratch.kept_x1.push_back(box.x1);
+  scratch.kept_y1.push_back(box.y1);
+  scratch.kept_x2.push_back(box.x2);
+  scratch.kept_y2.push_back(box.y2);
+  scratch.kept_area.push_back(area);
+  return true;
+}
+
+// One class: its candidates, sorted, then suppressed.
+void add_detections(std::span<const Box> boxes, std::span<const float> scores, int class_id,
+                    const NmsSpec& spec, NmsScratch& scratch, std::vector<Candidate>& detections) {
+  collect_candidates(boxes, scores, class_id, spec.score_threshold, scratch.candidates);
+  sort_best(scratch.candidates, spec.nms_top_k);
+  clear_kept(scratch);
   for (const Candidate& candidate : scratch.candidates) {
-    const Box& box = boxes[static_cast<std::size_t>(candidate.anchor)];
-    const float area = area_of(box);
-    if (is_suppressed(box, area, iou_threshold, scratch)) {
-      continue;
+    if (try_keep(boxes[static_cast<std::size_t>(candidate.anchor)], spec.iou_threshold, scratch)) {
+      detections.push_back(candidate);
     }
-    scratch.kept_x1.push_back(box.x1);
-    scratch.kept_y1.push_back(box.y1);
-    scratch.kept_x2.push_back(box.x2);
-    scratch.kept_y2.push_back(box.y2);
-    scratch.kept_area.push_back(area);
-    detections.push_back(candidate);
+  }
+}
+
+void cut_detections(int keep_top_k, std::vector<Candidate>& detections) {
+  if (keep_top_k >= 0 && detections.size() > static_cast<std::size_t>(keep_top_k)) {
+    sort_best(detections, keep_top_k);
+    // Sorted by score over all classes; a stable sort by class keeps that order in each class.
+    std::stable_sort(
+        detections.begin(), detections.end(),
+        [](const Candidate& a, const Candidate& b) { return a.class_id < b.class_id; });
   }
 }
 
@@ -141,20 +184,38 @@ std::vector<Candidate> multiclass_nms(std::span<const Box> boxes, std::span<cons
   check(boxes, scores, classes, spec);
   std::vector<Candidate> detections;
   for (int class_id = 0; class_id < classes; ++class_id) {
-    collect_candidates(
-        boxes, scores.subspan(static_cast<std::size_t>(class_id) * boxes.size(), boxes.size()),
-        class_id, spec.score_threshold, scratch.candidates);
-    sort_best(scratch.candidates, spec.nms_top_k);
-    suppress(boxes, spec.iou_threshold, scratch, detections);
+    const std::size_t begin = static_cast<std::size_t>(class_id) * boxes.size();
+    add_detections(boxes, scores.subspan(begin, boxes.size()), class_id, spec, scratch, detections);
   }
-  if (spec.keep_top_k >= 0 && detections.size() > static_cast<std::size_t>(spec.keep_top_k)) {
-    sort_best(detections, spec.keep_top_k);
-    // Sorted by score over all classes; a stable sort by class keeps that order in each class.
-    std::stable_sort(
-        detections.begin(), detections.end(),
-        [](const Candidate& a, const Candidate& b) { return a.class_id < b.class_id; });
-  }
+  cut_detections(spec.keep_top_k, detections);
   return detections;
+}
+
+std::vector<Candidate> multiclass_nms_own_boxes(std::span<const Box> boxes,
+                                                std::span<const float> scores, int classes,
+                                                const NmsSpec& spec, NmsScratch& scratch) {
+  check_own_boxes(boxes, scores, classes, spec);
+  std::vector<Candidate> detections;
+  const std::size_t anchors = classes == 0 ? 0 : boxes.size() / static_cast<std::size_t>(classes);
+  for (int class_id = 0; class_id < classes; ++class_id) {
+    const std::size_t begin = static_cast<std::size_t>(class_id) * anchors;
+    add_detections(boxes.subspan(begin, anchors), scores.subspan(begin, anchors), class_id, spec,
+                   scratch, detections);
+  }
+  cut_detections(spec.keep_top_k, detections);
+  return detections;
+}
+
+void suppress_sorted(std::span<const Box> boxes, float iou_threshold, int keep, NmsScratch& scratch,
+                     std::vector<int>& kept) {
+  kept.clear();
+  clear_kept(scratch);
+  const std::size_t limit = keep < 0 ? boxes.size() : static_cast<std::size_t>(keep);
+  for (std::size_t i = 0; i < boxes.size() && kept.size() < limit; ++i) {
+    if (try_keep(boxes[i], iou_threshold, scratch)) {
+      kept.push_back(static_cast<int>(i));
+    }
+  }
 }
 
 }  // namespace instseg

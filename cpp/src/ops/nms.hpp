@@ -41,4 +41,16 @@ struct NmsScratch {
 std::vector<Candidate> multiclass_nms(std::span<const Box> boxes, std::span<const float> scores,
                                       int classes, const NmsSpec& spec, NmsScratch& scratch);
 
+// The same where each class has boxes of its own: `boxes` and `scores` are both classes x anchors.
+// Boxes whose score is not above the threshold are not read.
+std::vector<Candidate> multiclass_nms_own_boxes(std::span<const Box> boxes,
+                                                std::span<const float> scores, int classes,
+                                                const NmsSpec& spec, NmsScratch& scratch);
+
+// Greedy suppression alone, of boxes that are sorted, best first: a box goes when its IoU with a
+// kept one is above the threshold, counted as above. Writes the indices of the boxes that are kept,
+// at most `keep` of them (negative: all), in order. No box may have a NaN coordinate.
+void suppress_sorted(std::span<const Box> boxes, float iou_threshold, int keep, NmsScratch& scratch,
+                     std::vector<int>& kept);
+
 }  // namespace instseg

@@ -8,11 +8,16 @@
 
 #include "instseg/image.hpp"
 #include "ops/mask_testing.hpp"
+#include "ops/plane_testing.hpp"
 
 namespace instseg {
 namespace {
 
 using testing_masks::error_of;
+using testing_masks::has;
+using testing_planes::Plane;
+using testing_planes::random_values;
+using testing_planes::resize;
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -22,31 +27,6 @@ struct Case {
   MaskDecodeSpec spec;
   int image_height, image_width;
 };
-
-using Plane = std::vector<double>;  // row-major
-
-// Bilinear, pixel centres at +0.5, edges clamped.
-Plane resize(const Plane& source, int height, int width, int target_height, int target_width) {
-  Plane target;
-  const auto position = [](int i, int size, int target_size) {
-    return std::clamp((i + 0.5) * size / target_size - 0.5, 0.0, size - 1.0);
-  };
-  for (int y = 0; y < target_height; ++y) {
-    for (int x = 0; x < target_width; ++x) {
-      const double source_x = position(x, width, target_width);
-      const double source_y = position(y, height, target_height);
-      const int x0 = static_cast<int>(source_x), y0 = static_cast<int>(source_y);
-      const double tx = source_x - x0, ty = source_y - y0;
-      const auto at = [&](int row, int column) {
-        return source[static_cast<std::size_t>(std::min(row, height - 1) * width +
-                                               std::min(column, width - 1))];
-      };
-      target.push_back((1 - ty) * ((1 - tx) * at(y0, x0) + tx * at(y0, x0 + 1)) +
-                       ty * ((1 - tx) * at(y0 + 1, x0) + tx * at(y0 + 1, x0 + 1)));
-    }
-  }
-  return target;
-}
 
 // The dense version: probabilities of every pixel of the image.
 Plane dense_probabilities(const Case& c, const std::vector<float>& prototypes,
@@ -71,15 +51,6 @@ Plane dense_probabilities(const Case& c, const std::vector<float>& prototypes,
     }
   }
   return resize(network, height, width, c.image_height, c.image_width);
-}
-
-std::vector<float> random_values(std::mt19937& random, int count, float deviation) {
-  std::normal_distribution<float> normal(0.0F, deviation);
-  std::vector<float> values;
-  for (int i = 0; i < count; ++i) {
-    values.push_back(normal(random));
-  }
-  return values;
 }
 
 void expect_same(const Case& c, const std::vector<float>& prototypes,
@@ -218,10 +189,6 @@ TEST(MaskDecode, ChecksItsArguments) {
                             std::span(coefficients).first(a.coefficients), {0, 0, 9, 9},
                             a.image_height, a.image_width, a.spec, scratch);
     });
-  };
-  const auto has = [](const std::string& text, const char* part) {
-    return text.find(part) != std::string::npos ? testing::AssertionSuccess()
-                                                : testing::AssertionFailure() << text;
   };
   EXPECT_EQ(call([](Arguments&) {}), "no error");
   EXPECT_TRUE(has(call([](Arguments& a) { a.channels = 3; }), "expected 3 x 4 x 5"));

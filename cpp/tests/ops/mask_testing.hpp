@@ -1,6 +1,8 @@
 // Masks for tests.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstdint>
 #include <functional>
 #include <random>
@@ -64,6 +66,12 @@ inline std::string error_of(const std::function<void()>& call) {
     return error.code() == ErrorCode::invalid_argument ? error.what() : "another code";
   }
   return "no error";
+}
+
+// Is the part in the text? For EXPECT_TRUE, which then shows the text.
+inline ::testing::AssertionResult has(const std::string& text, const char* part) {
+  return text.find(part) != std::string::npos ? ::testing::AssertionSuccess()
+                                              : ::testing::AssertionFailure() << text;
 }
 
 }  // namespace instseg::testing_masks

@@ -170,6 +170,52 @@ TEST(MulticlassNms, AgreesWithThePlainVersion) {
   }
 }
 
+TEST(MulticlassNms, EachClassMayHaveBoxesOfItsOwn) {
+  std::mt19937 random(9);
+  NmsScratch scratch;
+  for (int round = 0; round < 50; ++round) {
+    const auto pick = [&](int low, int high) {
+      return std::uniform_int_distribution<int>(low, high)(random);
+    };
+    const auto anchors = static_cast<std::size_t>(pick(0, 60));
+    const NmsSpec spec{0.2F, 0.5F, pick(-1, 20), -1};
+    std::vector<Box> boxes;
+    std::vector<float> scores;
+    for (std::size_t i = 0; i < 3 * anchors; ++i) {
+      const float x = static_cast<float>(pick(0, 20)), y = static_cast<float>(pick(0, 20));
+      boxes.push_back({x, y, x + 10, y + static_cast<float>(pick(1, 10))});
+      scores.push_back(static_cast<float>(pick(0, 50)) / 50.0F);
+    }
+    Found expected;
+    for (std::size_t c = 0; c < 3; ++c) {
+      const auto part = [&](auto& all) { return std::span(all).subspan(c * anchors, anchors); };
+      for (const Candidate& one : multiclass_nms(part(boxes), part(scores), 1, spec, scratch)) {
+        expected.emplace_back(static_cast<int>(c), one.anchor, one.score);
+      }
+    }
+    EXPECT_EQ(found(multiclass_nms_own_boxes(boxes, scores, 3, spec, scratch)), expected);
+  }
+  const std::vector<Box> boxes(6);
+  const std::vector<float> scores(6);
+  EXPECT_TRUE(multiclass_nms_own_boxes({}, {}, 0, {}, scratch).empty());
+  EXPECT_NE(error_of([&] {
+              multiclass_nms_own_boxes(boxes, scores, 4, {}, scratch);
+            }).find("6 scores and 6 boxes"),
+            std::string::npos);
+}
+
+TEST(SuppressSorted, StopsWhenEnoughAreKept) {
+  NmsScratch scratch;
+  std::vector<int> kept{7};
+  const std::vector<Box> boxes{{0, 0, 9, 9}, {0, 0, 9, 8}, {20, 0, 29, 9}, {40, 0, 49, 9}};
+  suppress_sorted(boxes, 0.5F, -1, scratch, kept);
+  EXPECT_EQ(kept, (std::vector<int>{0, 2, 3}));
+  suppress_sorted(boxes, 0.5F, 2, scratch, kept);
+  EXPECT_EQ(kept, (std::vector<int>{0, 2}));
+  suppress_sorted(boxes, 0.5F, 0, scratch, kept);
+  EXPECT_TRUE(kept.empty());
+}
+
 TEST(MulticlassNms, ChecksItsArguments) {
   NmsScratch scratch;
   const std::vector<Box> boxes(3);
