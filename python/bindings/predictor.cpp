@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings.hpp"
+#include "tensors.hpp"
 
 namespace py = pybind11;
 
@@ -23,14 +24,6 @@ PixelFormat pixel_format(py::ssize_t channel_count, const std::string& order) {
     default:
       return bgr ? PixelFormat::bgra8 : PixelFormat::rgba8;
   }
-}
-
-std::string describe(const py::array& array) {
-  std::string shape;
-  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
-    shape += (axis > 0 ? ", " : "") + std::to_string(array.shape(axis));
-  }
-  return "shape (" + shape + ") and dtype " + py::str(array.dtype()).cast<std::string>();
 }
 
 // A view of the array's pixels, and what keeps them alive: the array, or a copy where its pixels

@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from instseg_rt import _core
+from instseg_rt.backend import explain_missing, prepare_backend
 from instseg_rt.devices import parse_device
 from instseg_rt.embedded import resolve_bundle
-from instseg_rt.errors import InvalidArgumentError
+from instseg_rt.errors import InvalidArgumentError, UnsupportedError
 from instseg_rt.result import Result, Timings
 from instseg_rt.sources import Color, SourceImage, read_sources
 
@@ -27,7 +28,8 @@ class Predictor:
     """Runs a bundle: `Predictor("model.bundle")("photo.jpg")` gives a `Result`.
 
     bundle: path of a bundle directory, or the name of one that is embedded in the package.
-    device: "cpu". backend: name of the backend that runs the stages; None takes the one that fits the device.
+    device: "cpu"; "gpu:0" with a backend that has one. backend: name of the backend that runs the stages (see
+    `instseg_rt.backends`); None takes the plug-in that fits the device.
     precision: "fp32", or a lower one that the backend can compute in ("bf16", "fp16").
     threshold: instances with score > threshold are kept; None takes the bundle's.
     threads: CPU threads of one inference; None takes all cores. contexts: inferences that can run at the same
@@ -50,15 +52,24 @@ class Predictor:
         contexts: int = 1,
     ) -> None:
         _check_threshold(threshold)
-        self._predictor: _core.Predictor | None = _core.Predictor(
-            resolve_bundle(bundle),
-            device=parse_device(device),
-            backend=backend or "",
-            precision=precision,
-            threshold=threshold,
-            threads=threads or 0,
-            contexts=contexts,
-        )
+        parsed_device = parse_device(device, backend)
+        folder = resolve_bundle(bundle)
+        if backend is not None:
+            prepare_backend(backend)
+        try:
+            self._predictor: _core.Predictor | None = _core.Predictor(
+                folder,
+                device=parsed_device,
+                backend=backend or "",
+                precision=precision,
+                threshold=threshold,
+                threads=threads or 0,
+                contexts=contexts,
+            )
+        except UnsupportedError as error:
+            if (explained := explain_missing(backend, error)) is error:
+                raise
+            raise explained from error
         # Copied once: the core makes new lists on each access.
         self._names = tuple(self._predictor.bundle.labels)
         self._category_ids = tuple(self._predictor.bundle.category_ids)
@@ -116,7 +127,7 @@ class Predictor:
     @property
     def backend(self) -> str:
         """Name and version of the backend, such as "openvino 2026.4.1"."""
-        return f"{self._core.backend} {self._core.backend_version}"
+        return f"{self._core.backend} {self._core.backend_version}".rstrip()
 
     @property
     def precision(self) -> str:
