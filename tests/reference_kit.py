@@ -13,6 +13,15 @@ import cv2
 import numpy as np
 
 IMAGES = ("a", "b")
+EXPORTED_MODELS = (
+    "PP-YOLOE_seg-S",
+    "Mask-RT-DETR-S",
+    "SOLOv2",
+    "MaskRCNN-ResNet50-FPN",
+    "MaskRCNN-ResNet50",
+    "Cascade-MaskRCNN-ResNet50-FPN",
+)
+"""One of each kind that is exported and run in tests; the others differ in their backbone and in widths."""
 
 
 @dataclass

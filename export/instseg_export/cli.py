@@ -6,10 +6,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from instseg_rt.cli.console import stdout_console, table
 from instseg_rt.errors import Error
 
 from .errors import ExportError
+
+if TYPE_CHECKING:
+    from .exporter import ExportOptions
 
 
 def _numbers(count: int) -> type:
@@ -31,17 +36,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  instseg-export PP-YOLOE_seg-S --weights official --output seg_s.bundle    downloads PaddleX's weights\n"
         "  instseg-export PP-YOLOE_seg-S --weights output --output fruits.bundle    a training's output folder\n"
-        "  instseg-export PP-YOLOE_seg-S --weights mine.pdparams --labels names.txt --output mine.bundle"
+        "  instseg-export PP-YOLOE_seg-S --weights mine.pdparams --labels names.txt --output mine.bundle\n"
+        "  instseg-export --all --weights official --output bundles    every model, as bundles/MODEL.bundle"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", help="model name (see `instseg models`)")
+    parser.add_argument("model", nargs="?", help="model name (see `instseg models`)")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="every model instead of one: with `--weights official`, or those that `--weights FOLDER` holds as "
+        "MODEL.pdparams, MODEL_pretrained.pdparams or MODEL/ (a training's output); goes on where it was interrupted",
+    )
     parser.add_argument(
         "--weights",
         required=True,
         help=".pdparams file, a training's output folder (ours or PaddleX's), or `official`: PaddleX's own weights",
     )
     parser.add_argument(
-        "--output", type=Path, required=True, help="the bundle's folder; an older bundle there is replaced"
+        "--output",
+        type=Path,
+        required=True,
+        help="the bundle's folder, with --all the folder of the bundles; an older bundle there is replaced",
     )
     group = parser.add_mutually_exclusive_group()
     group.add_argument(
@@ -60,7 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-size",
         type=_numbers(2),
         metavar="H,W",
-        help="network input of models that stretch images, multiples of 32 (default: the training's, else the model's)",
+        help="network input, multiples of 32; of models that keep the aspect ratio, short side and largest long side "
+        "(default: the training's, else the model's)",
     )
     parser.add_argument(
         "--batch",
@@ -81,29 +97,53 @@ def run(args: argparse.Namespace) -> int:
     from instseg_trainer.runtime import prepare_cpu
 
     prepare_cpu()
-    from .exporter import ExportOptions, export_bundle
+    from .exporter import ExportOptions
 
-    names = (
-        "model",
-        "weights",
-        "output",
-        "num_classes",
-        "labels",
-        "image_size",
-        "batch",
-        "opset",
-        "half_weights",
-    )
-    report = export_bundle(
-        ExportOptions(**{name: getattr(args, name) for name in names}),
-        lambda line: print(line, file=sys.stderr, flush=True),
-    )
-    worst = max(report.max_relative_error, key=report.max_relative_error.__getitem__)
-    print(
-        f"{report.bundle}: {report.bytes / 1e6:.1f} MB, "
-        f"largest relative error {report.max_relative_error[worst]:.1e} ({worst})"
-    )
+    if args.all == (args.model is not None):
+        raise ExportError("expected either a model name or --all (see `instseg models`)")
+    names = ("weights", "output", "num_classes", "labels", "image_size", "batch", "opset", "half_weights")
+    options = ExportOptions(args.model or "", **{name: getattr(args, name) for name in names})
+    return _run_all(options) if args.all else _run_one(options)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _run_one(options: ExportOptions) -> int:
+    from .exporter import export_bundle
+
+    report = export_bundle(options, _say)
+    rows = []
+    for stage in report.stages:
+        worst = max(stage.max_relative_error, key=stage.max_relative_error.__getitem__)
+        error = f"{stage.max_relative_error[worst]:.1e} ({worst})"
+        rows.append((stage.name, f"{stage.bytes / 1e6:.1f}", f"{stage.seconds:.0f}", error))
+    columns = ("stage", "MB", "seconds", "largest relative error")
+    stdout_console().print(table(f"{report.bundle}: {report.bytes / 1e6:.1f} MB", columns, rows, right=(1, 2)))
     return 0
+
+
+def _run_all(options: ExportOptions) -> int:
+    from .export_all import export_all, weights_of_all
+    from .exporter import check_options
+
+    places = weights_of_all(options.weights)
+    check_options(options)
+    reports = list(export_all(options, places, _say))
+    rows = [
+        (
+            report.model,
+            f"{report.bytes / 1e6:.1f}" if report.bytes else "",
+            f"{report.seconds:.0f}",
+            "" if report.max_relative_error is None else f"{report.max_relative_error:.1e}",
+            report.outcome,
+        )
+        for report in reports
+    ]
+    columns = ("model", "MB", "seconds", "largest relative error", "outcome")
+    stdout_console().print(table(str(options.output), columns, rows, right=(1, 2)))
+    return 1 if any(report.failed for report in reports) else 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:

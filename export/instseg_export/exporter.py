@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import json
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import yaml
 
 from instseg_rt.models import find_model
 from instseg_rt.official_weights import find_weights
-from instseg_rt.scenes import render_scene
 from instseg_trainer.config import load_config
+from instseg_trainer.engine.inputs import sized_input
 from instseg_trainer.input_spec import InputSpec
 from instseg_trainer.models import build_model, model_names
+from instseg_trainer.models.base import InstanceSegmentationModel
 from instseg_trainer.weights import load_weights, read_pdparams
 
+from .bundle_files import MANIFEST, bundle_size, replace_folder, write_manifest
 from .errors import ExportError
 from .input_section import input_section
 from .labels import Labels, default_labels, read_labels
-from .paddle_to_onnx import convert_stage, halve_weights, tensor_shape
-from .stages import build_stages, has_stages
+from .manifest import DEFAULT_THRESHOLD, SCHEMA_VERSION, add_metadata, provenance, stage_entry
+from .paddle_to_onnx import convert_stage, halve_weights
+from .stages import FamilyStages, family_stages
 from .trained import TrainedWeights, find_trained, read_inference
-from .verify import verify_stage
-
-SCHEMA_VERSION = 1
-DEFAULT_THRESHOLD = 0.5
-_CLASSIFIER_BIAS = "yolo_head.pred_cls.0.bias"
-_TOLERANCE = 1e-3
-_TOLERANCE_HALF_WEIGHTS = 2e-2
+from .verify import batch_sizes, check_errors, image_batches, rows_name, verification_images, verify_stage
 
 
 @dataclass(frozen=True)
@@ -45,7 +37,8 @@ class ExportOptions:
     """What `instseg-export` is asked for; None: found out from the weights, or the model's own configuration.
 
     weights: a file, a training's output folder, `official`, or the address of the official weights.
-    image_size: height, width. batch: smallest, usual and largest batch that engines are built for.
+    image_size: height, width; where the model keeps the aspect ratio of images, short side and largest long side.
+    batch: smallest, usual and largest batch that engines are built for.
     half_weights: store weights as float16 (half the size); the graph computes in float32 either way.
     """
 
@@ -61,10 +54,49 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
+class StageReport:
+    """bytes: of the file. seconds: for conversion and verification. max_relative_error: per output."""
+
+    name: str
+    bytes: int
+    seconds: float
+    max_relative_error: dict[str, float]
+
+
+@dataclass(frozen=True)
 class ExportReport:
+    """bytes: of all files of the bundle."""
+
     bundle: Path
     bytes: int
-    max_relative_error: dict[str, float]
+    stages: tuple[StageReport, ...]
+
+    @property
+    def max_relative_error(self) -> dict[str, float]:
+        """Per output; of a bundle with several stages as `stage.output`."""
+        single = len(self.stages) == 1
+        return {
+            name if single else f"{stage.name}.{name}": error
+            for stage in self.stages
+            for name, error in stage.max_relative_error.items()
+        }
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The weights, and what was found out about them."""
+
+    arrays: dict[str, np.ndarray]
+    family: FamilyStages
+    labels: Labels
+    trained: TrainedWeights
+
+    def build(self, options: ExportOptions) -> InstanceSegmentationModel:
+        model = build_model(options.model, len(self.labels.names))
+        load_weights(model, self.arrays, source=str(self.trained.file))
+        model.eval()
+        model.input_spec = _input_spec(options, model.input_spec, self.trained)
+        return model
 
 
 def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _line: None) -> ExportReport:
@@ -72,104 +104,105 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
 
     `say` gets one line per step. Raises `ExportError` and the trainer's `WeightsError`.
     """
-    _check_options(options)
-    trained = find_trained(find_weights(options.weights, options.model, say))
-    weights = trained.file
-    say(f"reading {weights}")
-    arrays = read_pdparams(weights)
-    if _CLASSIFIER_BIAS not in arrays:
-        raise ExportError(f"{weights}: not weights of {options.model}: {_CLASSIFIER_BIAS} is missing")
-    num_classes = int(arrays[_CLASSIFIER_BIAS].shape[0])
-    labels = _labels(options, num_classes, trained)
-    model = build_model(options.model, num_classes)
-    load_weights(model, arrays, source=str(weights))
-    model.eval()
-    spec = _input_spec(options, model.input_spec, trained)
-    height, width = spec.height, spec.width
-
+    check_options(options)
+    _check_for_model(options)
+    source = _read_source(options, say)
     temporary = options.output.with_name(f".{options.output.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     (temporary / "stages").mkdir(parents=True)
     try:
-        images = _verification_images(spec)
-        batches = sorted({1, 2, options.batch[2]})
-        reference = build_stages(model)
-        expected_layers = {stage.name: stage.layer for stage in reference}
-        # A second copy is folded for inference; the first stays as trained, to compare with.
-        folded = build_model(options.model, num_classes)
-        load_weights(folded, arrays, source=str(weights))
-        folded.eval()
-        folded.fuse()
-        stage_entries: list[dict[str, Any]] = []
-        errors: dict[str, float] = {}
-        for stage in build_stages(folded):
-            say(f"stage {stage.name}: converting to ONNX, {width}x{height}, opset {options.opset}")
-            graph = convert_stage(stage.layer, stage.input_name, (3, height, width), stage.output_names, options.opset)
-            if options.half_weights:
-                halve_weights(graph)
-            _add_metadata(graph, options.model, labels, height, width)
-            file = temporary / "stages" / f"{stage.name}.onnx"
-            onnx.save(graph, file)
-            say(f"stage {stage.name}: verifying on {len(images)} images, batches {', '.join(map(str, batches))}")
-            errors |= verify_stage(
-                file, expected_layers[stage.name], stage.input_name, stage.output_names, images, batches
-            )
-            stage_entries.append(_stage_entry(stage.name, file, graph))
-        _check_errors(errors, options)
+        model = source.build(options)
+        stages = tuple(_write_stages(options, source, model, temporary, say))
+        report = ExportReport(options.output, 0, stages)
+        check_errors(report.max_relative_error, options.half_weights)
         manifest = {
             "schema_version": SCHEMA_VERSION,
             "model": options.model,
             "family": model.family,
-            "labels": list(labels.names),
-            "category_ids": list(labels.category_ids),
-            "input": input_section(spec),
+            "labels": list(source.labels.names),
+            "category_ids": list(source.labels.category_ids),
+            "input": input_section(model.input_spec),
             "batch": dict(zip(("min", "opt", "max"), options.batch, strict=True)),
-            "stages": stage_entries,
-            "decode": asdict(model.decode),
+            "stages": [stage_entry(temporary / "stages" / f"{stage.name}.onnx") for stage in stages],
+            "decode": source.family.decode(model),
             "threshold": DEFAULT_THRESHOLD,
-            "provenance": {
-                "weights": weights.name,
-                "weights_sha256": _sha256(weights),
-                "tools": _tool_versions(options.opset),
-                "weights_stored_as": "float16" if options.half_weights else "float32",
-                "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            },
+            "provenance": provenance(source.trained.file, options.opset, options.half_weights),
             "verification": {
-                "images": len(images),
-                "batches": batches,
-                "max_relative_error": {name: float(f"{value:.3e}") for name, value in errors.items()},
+                "images": len(verification_images(model.input_spec)),
+                "batches": image_batches(options.batch[2]),
+                "max_relative_error": {
+                    name: float(f"{value:.3e}") for name, value in report.max_relative_error.items()
+                },
             },
         }
-        (temporary / "manifest.yaml").write_text(
-            yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
-        _replace_folder(temporary, options.output)
+        write_manifest(temporary, manifest)
+        replace_folder(temporary, options.output)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    size = sum(file.stat().st_size for file in options.output.rglob("*") if file.is_file())
-    return ExportReport(options.output, size, errors)
+    return replace(report, bytes=bundle_size(options.output))
 
 
-def _check_options(options: ExportOptions) -> None:
-    if options.model not in model_names():
-        build_model(options.model, 1)  # raises with the nearest name
-    family = find_model(options.model).family
-    if not has_stages(family):
-        raise ExportError(f"{options.model}: this version trains models of family {family}, but cannot export them")
+def _write_stages(
+    options: ExportOptions, source: _Source, model: InstanceSegmentationModel, folder: Path, say: Callable[[str], None]
+) -> Iterator[StageReport]:
+    """`model`: as trained, to compare with; a second one is folded for inference and converted."""
+    family = source.family
+    examples = family.examples(model, verification_images(model.input_spec))
+    folded = source.build(options)
+    folded.fuse()
+    stages = family.build(folded)
+    for number, (stage, expected) in enumerate(zip(stages, family.build(model), strict=True), 1):
+        start = time.monotonic()
+        step = f"stage {stage.name} ({number} of {len(stages)})"
+        say(f"{step}: converting to ONNX, opset {options.opset}")
+        graph = convert_stage(stage, options.opset)
+        if options.half_weights:
+            halve_weights(graph)
+        add_metadata(graph, options.model, source.labels, model.input_spec)
+        file = folder / "stages" / f"{stage.name}.onnx"
+        onnx.save(graph, file)
+        batches = batch_sizes(stage, examples[stage.name], options.batch[2])
+        say(f"{step}: comparing with Paddle, {', '.join(map(str, batches))} {rows_name(stage)} at a time")
+        errors = verify_stage(file, expected, examples[stage.name], batches)
+        yield StageReport(stage.name, file.stat().st_size, time.monotonic() - start, errors)
+
+
+def _read_source(options: ExportOptions, say: Callable[[str], None]) -> _Source:
+    trained = find_trained(find_weights(options.weights, options.model, say))
+    say(f"reading {trained.file}")
+    arrays = read_pdparams(trained.file)
+    family = family_stages(find_model(options.model).family)
+    if family.classifier not in arrays:
+        raise ExportError(f"{trained.file}: not weights of {options.model}: {family.classifier} is missing")
+    num_classes = int(arrays[family.classifier].shape[0])
+    labels = _labels(options, num_classes, trained)
+    return _Source(arrays, family, labels, trained)
+
+
+def check_options(options: ExportOptions) -> None:
+    """Raises `ExportError` for options that contradict themselves, whatever the model."""
     smallest, usual, largest = options.batch
     if not 1 <= smallest <= usual <= largest:
         raise ExportError(f"--batch: expected 1 <= MIN <= OPT <= MAX, found {smallest},{usual},{largest}")
-    if options.image_size and any(side <= 0 or side % 32 for side in options.image_size):
-        raise ExportError(
-            f"--image-size: expected multiples of 32, found {options.image_size[0]},{options.image_size[1]}"
-        )
     if options.opset < 17:
         raise ExportError(f"--opset: expected 17 or later, found {options.opset}")
+    if not options.output.absolute().parent.is_dir():
+        raise ExportError(f"{options.output}: its parent folder does not exist")
+
+
+def _check_for_model(options: ExportOptions) -> None:
+    if options.model not in model_names():
+        build_model(options.model, 1)  # raises with the nearest name
+    if options.image_size:
+        first, second = options.image_size
+        stretched = find_model(options.model).resize == "stretch"
+        if stretched and (first < 1 or second < 1 or first % 32 or second % 32):
+            raise ExportError(f"--image-size: expected multiples of 32, found {first},{second}")
+        if not stretched and not 1 <= first <= second:
+            raise ExportError(f"--image-size: expected short side and largest long side, found {first},{second}")
     output = options.output
-    if output.exists() and not (output / "manifest.yaml").is_file() and (not output.is_dir() or any(output.iterdir())):
+    if output.exists() and not (output / MANIFEST).is_file() and (not output.is_dir() or any(output.iterdir())):
         raise ExportError(f"{output}: exists and is no bundle: choose another --output")
-    if not output.absolute().parent.is_dir():
-        raise ExportError(f"{output}: its parent folder does not exist")
 
 
 def _labels(options: ExportOptions, num_classes: int, trained: TrainedWeights) -> Labels:
@@ -188,15 +221,8 @@ def _labels(options: ExportOptions, num_classes: int, trained: TrainedWeights) -
 
 
 def _input_spec(options: ExportOptions, spec: InputSpec, trained: TrainedWeights) -> InputSpec:
-    """The model's own, for the asked image size."""
-    if spec.resize == "stretch":
-        size = options.image_size or _trained_image_size(options.model, trained)
-        return spec if size is None else replace(spec, height=size[0], width=size[1])
-    if options.image_size:
-        raise ExportError(
-            f"--image-size: {options.model} keeps the aspect ratio of images, its network input has no fixed size"
-        )
-    return spec
+    """The model's own, for the asked image size or the one that the weights were trained at."""
+    return sized_input(spec, options.image_size or _trained_image_size(options.model, trained))
 
 
 def _trained_image_size(model: str, trained: TrainedWeights) -> tuple[int, int] | None:
@@ -212,73 +238,3 @@ def _trained_image_size(model: str, trained: TrainedWeights) -> tuple[int, int] 
         return None
     height, width = config.Recipe.image_size
     return height, width
-
-
-def _verification_images(spec: InputSpec) -> np.ndarray:
-    """Four rendered scenes as network input, (4, 3, height, width): real content without a data set at hand."""
-    pixels, _ = spec.batch([render_scene(seed, 320, 320).image for seed in range(4)])
-    return pixels
-
-
-def _check_errors(errors: dict[str, float], options: ExportOptions) -> None:
-    tolerance = _TOLERANCE_HALF_WEIGHTS if options.half_weights else _TOLERANCE
-    wrong = {name: error for name, error in errors.items() if not error <= tolerance}
-    if wrong:
-        found = ", ".join(f"{name} {error:.2e}" for name, error in wrong.items())
-        raise ExportError(f"ONNX differs from Paddle: {found} (relative; allowed {tolerance:g}); no bundle was written")
-
-
-def _stage_entry(name: str, file: Path, graph: onnx.ModelProto) -> dict[str, Any]:
-    def tensors(values: Any) -> list[dict[str, Any]]:
-        return [{"name": v.name, "dtype": "float32", "shape": tensor_shape(v)} for v in values]
-
-    return {
-        "name": name,
-        "file": f"stages/{file.name}",
-        "sha256": _sha256(file),
-        "inputs": tensors(graph.graph.input),
-        "outputs": tensors(graph.graph.output),
-    }
-
-
-def _add_metadata(graph: onnx.ModelProto, model: str, labels: Labels, height: int, width: int) -> None:
-    """What readers of a lone ONNX file look for: our own key, and the keys that Ultralytics' readers know."""
-    names = dict(enumerate(labels.names))
-    values = {
-        "instseg": json.dumps(
-            {"schema": SCHEMA_VERSION, "model": model, "input": [height, width], "labels": labels.names}
-        ),
-        "names": repr(names),
-        "imgsz": repr([height, width]),
-        "task": "segment",
-    }
-    del graph.metadata_props[:]
-    for key, value in values.items():
-        graph.metadata_props.add(key=key, value=value)
-    graph.producer_name, graph.producer_version = "instseg-export", _version("instseg-rt")
-
-
-def _tool_versions(opset: int) -> dict[str, Any]:
-    packages = ("instseg-rt", "paddlepaddle", "paddle2onnx", "onnx", "onnxslim", "onnxruntime")
-    return {**{name: _version(name) for name in packages}, "opset": opset}
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed as a package"
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _replace_folder(new: Path, target: Path) -> None:
-    """Puts `new` in the place of `target`; the old bundle is there until the new one is complete."""
-    old = target.with_name(f".{target.name}.{os.getpid()}.old")
-    if target.exists():
-        target.rename(old)
-    new.rename(target)
-    shutil.rmtree(old, ignore_errors=True)

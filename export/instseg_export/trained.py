@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from instseg_rt.models import find_model
+
 from .coco_labels import COCO_LABELS
 from .errors import ExportError
 from .labels import Labels, default_labels
@@ -56,7 +58,7 @@ def find_trained(path: Path) -> TrainedWeights:
 
 
 def read_inference(path: Path, model: str) -> tuple[Labels, tuple[int, int] | None]:
-    """The labels, and height and width of the input where it is of one size, of PaddleX's `inference.yml`.
+    """The labels, and the input size (see `ExportOptions.image_size`) where it is given, of PaddleX's `inference.yml`.
 
     The category ids of the data set are not in that file: they count from 1, or are COCO's for COCO's labels.
     """
@@ -73,7 +75,7 @@ def read_inference(path: Path, model: str) -> tuple[Labels, tuple[int, int] | No
     size = None
     try:
         for step in content.get("Preprocess") or []:
-            if step["type"] == "Resize" and not step["keep_ratio"]:
+            if step["type"] == "Resize" and step["keep_ratio"] == (find_model(model).resize == "keep_ratio"):
                 height, width = step["target_size"]
                 size = int(height), int(width)
     except (KeyError, TypeError, ValueError) as error:

@@ -2,49 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import paddle
-from paddle import nn
 
-Progress = Callable[[str], None]
+from instseg_rt.scenes import render_scene
+from instseg_trainer.input_spec import InputSpec
+
+from .errors import ExportError
+from .stages import Stage
+from .stages.stage import BATCH, Arrays
+
+_TOLERANCE = 1e-3
+_TOLERANCE_HALF_WEIGHTS = 2e-2
+_SMALL_SHORT_SIDE = 256
+"""Of the images where the network takes any size, pixels."""
 
 
-def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
-    """Relative error in the maximum norm: largest |actual - expected| over largest |expected|.
+def verification_images(spec: InputSpec) -> np.ndarray:
+    """Four rendered scenes as network input, (4, 3, height, width): real content without a data set at hand.
 
-    Not over the mean: almost all class scores are zeros, and ONNX Runtime's sigmoid is exact to 1e-6 of 1, not of its
-    own value.
+    Where the network takes any size, they are smaller than usual, of both orientations, and padded.
     """
-    largest = float(np.abs(expected).max())
-    return float(np.abs(actual.astype(np.float64) - expected).max()) / max(largest, 1e-12)
+    if spec.resize == "stretch":
+        return spec.batch([render_scene(seed, 320, 320).image for seed in range(4)])[0]
+    small = replace(spec, height=_SMALL_SHORT_SIDE, width=2 * _SMALL_SHORT_SIDE)
+    sizes = ((240, 320), (320, 240), (320, 320), (200, 320))
+    return small.batch([render_scene(seed, *size).image for seed, size in enumerate(sizes)])[0]
 
 
-def verify_stage(
-    onnx_file: Path,
-    layer: nn.Layer,
-    input_name: str,
-    output_names: Sequence[str],
-    images: np.ndarray,
-    batches: Sequence[int],
-) -> dict[str, float]:
-    """Runs both on `images` (N, 3, H, W) in each batch size (images repeat) and returns the largest relative error
-    per output.
+def image_batches(largest: int) -> list[int]:
+    """Batch sizes that are verified, of images."""
+    return sorted({1, 2, largest})
+
+
+def batch_sizes(stage: Stage, examples: Arrays, largest: int) -> list[int]:
+    """Rows of the stage's inputs that are verified at a time; largest: batch of images that the bundle is made for."""
+    if rows_name(stage) == "images":
+        return image_batches(largest)
+    return sorted({1, 7, len(examples[stage.inputs[0].name])})
+
+
+def rows_name(stage: Stage) -> str:
+    """What the rows of the stage's inputs are."""
+    return "images" if stage.inputs[0].axes[0] == BATCH else "RoIs"
+
+
+def check_errors(errors: Mapping[str, float], half_weights: bool) -> None:
+    tolerance = _TOLERANCE_HALF_WEIGHTS if half_weights else _TOLERANCE
+    wrong = {name: error for name, error in errors.items() if not error <= tolerance}
+    if wrong:
+        found = ", ".join(f"{name} {error:.2e}" for name, error in wrong.items())
+        raise ExportError(f"ONNX differs from Paddle: {found} (relative; allowed {tolerance:g}); no bundle was written")
+
+
+def verify_stage(onnx_file: Path, expected: Stage, examples: Arrays, batches: Sequence[int]) -> dict[str, float]:
+    """Runs the graph on the examples, in batches of each size (their rows repeat), and `expected.layer` on all of
+    them at once. Returns the largest relative error per output.
+
+    examples: an array of N rows for each input; the rows of a batch do not depend on each other.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
-    # One reference run per image: a layer in evaluation mode does not mix the images of a batch.
+    names = [tensor.name for tensor in expected.outputs]
+    inputs = [examples[tensor.name] for tensor in expected.inputs]
     with paddle.no_grad():
-        runs = [[tensor.numpy() for tensor in layer(paddle.to_tensor(image[None]))] for image in images]
-    worst = dict.fromkeys(output_names, 0.0)
+        outputs = expected.layer(*(paddle.to_tensor(array) for array in inputs))
+    references = [tensor.numpy() for tensor in (outputs if isinstance(outputs, list | tuple) else [outputs])]
+    worst = dict.fromkeys(names, 0.0)
     for batch in batches:
-        index = np.arange(batch) % len(images)
-        outputs = session.run(list(output_names), {input_name: images[index]})
-        for position, name in enumerate(output_names):
-            expected = np.concatenate([runs[i][position] for i in index])
-            worst[name] = max(worst[name], relative_error(outputs[position], expected))
+        rows = np.arange(batch) % len(inputs[0])
+        found = session.run(names, {tensor.name: examples[tensor.name][rows] for tensor in expected.inputs})
+        errors = expected.compare(
+            dict(zip(names, found, strict=True)),
+            {name: array[rows] for name, array in zip(names, references, strict=True)},
+        )
+        worst = {name: max(worst[name], errors[name]) for name in names}
     return worst

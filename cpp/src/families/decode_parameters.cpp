@@ -19,30 +19,74 @@ struct Describe {
     return text.str();
   }
   std::string operator()(const std::string& value) const { return "'" + value + "'"; }
-  std::string operator()(const std::vector<double>& value) const {
-    return "a sequence of " + std::to_string(value.size());
+  std::string operator()(const std::vector<double>& values) const {
+    constexpr std::size_t kMaxShown = 16;
+    std::string text = "[";
+    for (std::size_t i = 0; i < std::min(values.size(), kMaxShown); ++i) {
+      text += (i > 0 ? ", " : "") + (*this)(values[i]);
+    }
+    return text + (values.size() > kMaxShown ? ", …]" : "]");
   }
 };
 
-double checked_number(const BundleInfo& bundle, const std::string& key, double min, double max,
-                      bool whole) {
+const DecodeValue& find_value(const BundleInfo& bundle, const std::string& key) {
   const auto found = bundle.decode.find(key);
   if (found == bundle.decode.end()) {
     fail_manifest(bundle, "key 'decode." + key + "' is missing");
   }
-  double value = std::numeric_limits<double>::quiet_NaN();  // fails both comparisons
-  if (const auto* const integer = std::get_if<std::int64_t>(&found->second)) {
+  return found->second;
+}
+
+[[noreturn]] void fail_value(const BundleInfo& bundle, const std::string& key,
+                             const std::string& expected, const DecodeValue& found) {
+  fail_manifest(bundle, "key 'decode." + key + "' must be " + expected + ", found " +
+                            std::visit(Describe{}, found));
+}
+
+std::string range_text(double min, double max) {
+  const Describe describe;
+  return "in [" + describe(min) + ", " + describe(max) + "]";
+}
+
+// False for NaN.
+bool accepts(double value, double min, double max, bool whole) {
+  return value >= min && value <= max && (!whole || std::trunc(value) == value);
+}
+
+double checked_number(const BundleInfo& bundle, const std::string& key, double min, double max,
+                      bool whole) {
+  const DecodeValue& found = find_value(bundle, key);
+  double value = std::numeric_limits<double>::quiet_NaN();
+  if (const auto* const integer = std::get_if<std::int64_t>(&found)) {
     value = static_cast<double>(*integer);
-  } else if (const auto* const number = std::get_if<double>(&found->second)) {
+  } else if (const auto* const number = std::get_if<double>(&found)) {
     value = *number;
   }
-  if (!(value >= min && value <= max) || (whole && std::trunc(value) != value)) {
-    const Describe describe;
-    fail_manifest(bundle, "key 'decode." + key + "' must be " +
-                              (whole ? "an integer" : "a number") + " in [" + describe(min) + ", " +
-                              describe(max) + "], found " + std::visit(describe, found->second));
+  if (!accepts(value, min, max, whole)) {
+    fail_value(bundle, key, (whole ? "an integer " : "a number ") + range_text(min, max), found);
   }
   return value;
+}
+
+const std::vector<double>& checked_list(const BundleInfo& bundle, const std::string& key,
+                                        const ListLimits& limits, bool whole) {
+  const DecodeValue& found = find_value(bundle, key);
+  const auto* const values = std::get_if<std::vector<double>>(&found);
+  const bool good = values != nullptr && values->size() >= limits.min_count &&
+                    values->size() <= limits.max_count &&
+                    std::ranges::all_of(*values, [&](double value) {
+                      return accepts(value, limits.min, limits.max, whole);
+                    });
+  if (!good) {
+    const std::string count =
+        std::to_string(limits.min_count) +
+        (limits.min_count == limits.max_count ? "" : " to " + std::to_string(limits.max_count));
+    fail_value(bundle, key,
+               "a sequence of " + count + (whole ? " integers " : " numbers ") +
+                   range_text(limits.min, limits.max),
+               found);
+  }
+  return *values;
 }
 
 }  // namespace
@@ -59,41 +103,29 @@ int decode_integer(const BundleInfo& bundle, const std::string& key, int min, in
   return static_cast<int>(checked_number(bundle, key, min, max, true));
 }
 
-const StageSpec& find_stage(const BundleInfo& bundle, std::string_view name) {
-  const auto found = std::find_if(bundle.stages.begin(), bundle.stages.end(),
-                                  [&](const StageSpec& stage) { return stage.name == name; });
-  if (found == bundle.stages.end()) {
-    fail_manifest(bundle, "key 'stages' has no stage '" + std::string(name) + "', which family " +
-                              bundle.family + " needs");
+bool decode_flag(const BundleInfo& bundle, const std::string& key) {
+  const DecodeValue& found = find_value(bundle, key);
+  const bool* const value = std::get_if<bool>(&found);
+  if (value == nullptr) {
+    fail_value(bundle, key, "true or false", found);
   }
-  return *found;
+  return *value;
 }
 
-const TensorSpec& find_batch_tensor(const BundleInfo& bundle, const StageSpec& stage,
-                                    const std::vector<TensorSpec>& tensors, std::string_view name,
-                                    std::size_t rank) {
-  const auto found = std::find_if(tensors.begin(), tensors.end(),
-                                  [&](const TensorSpec& tensor) { return tensor.name == name; });
-  const std::string where = "stage '" + stage.name + "', tensor '" + std::string(name) + "'";
-  if (found == tensors.end()) {
-    fail_manifest(bundle, where + " is missing; family " + bundle.family + " needs it");
-  }
-  if (found->dtype != DataType::float32 || found->shape.size() != rank ||
-      found->shape.front().fixed()) {
-    fail_manifest(bundle, where + " must be float32 with " + std::to_string(rank) +
-                              " axes, the first one named 'batch', found " +
-                              to_string(found->dtype) + " " + to_string(found->shape));
-  }
-  return *found;
+std::vector<float> decode_numbers(const BundleInfo& bundle, const std::string& key,
+                                  const ListLimits& limits) {
+  const std::vector<double>& values = checked_list(bundle, key, limits, false);
+  std::vector<float> result(values.size());
+  std::ranges::transform(values, result.begin(), [](double v) { return static_cast<float>(v); });
+  return result;
 }
 
-void expect_axis(const BundleInfo& bundle, const StageSpec& stage, const TensorSpec& tensor,
-                 std::size_t axis, std::int64_t expected, const std::string& meaning) {
-  if (tensor.shape[axis].size != expected) {
-    fail_manifest(bundle, "stage '" + stage.name + "', tensor '" + tensor.name + "': axis " +
-                              std::to_string(axis) + " must be " + std::to_string(expected) + " (" +
-                              meaning + "), found " + to_string(tensor.shape));
-  }
+std::vector<int> decode_integers(const BundleInfo& bundle, const std::string& key,
+                                 const ListLimits& limits) {
+  const std::vector<double>& values = checked_list(bundle, key, limits, true);
+  std::vector<int> result(values.size());
+  std::ranges::transform(values, result.begin(), [](double v) { return static_cast<int>(v); });
+  return result;
 }
 
 }  // namespace instseg

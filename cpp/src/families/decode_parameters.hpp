@@ -1,10 +1,10 @@
-// Typed access to a bundle's `decode` keys and stages. Every function throws Error(bad_bundle) that
-// names the file, the key, what was expected and what was found.
+// Typed access to a bundle's `decode` keys. Every function throws Error(bad_bundle) that names the
+// file, the key, what was expected and what was found.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <string>
-#include <string_view>
+#include <vector>
 
 #include "instseg/bundle.hpp"
 
@@ -15,17 +15,22 @@ namespace instseg {
 // Finite, in [min, max].
 double decode_number(const BundleInfo& bundle, const std::string& key, double min, double max);
 int decode_integer(const BundleInfo& bundle, const std::string& key, int min, int max);
+bool decode_flag(const BundleInfo& bundle, const std::string& key);
 
-const StageSpec& find_stage(const BundleInfo& bundle, std::string_view name);
+// How many numbers a list may have, and what each of them may be.
+struct ListLimits {
+  std::size_t min_count = 1;
+  std::size_t max_count = 1;
+  double min = 0.0;
+  double max = 0.0;
+};
+std::vector<float> decode_numbers(const BundleInfo& bundle, const std::string& key,
+                                  const ListLimits& limits);
+std::vector<int> decode_integers(const BundleInfo& bundle, const std::string& key,
+                                 const ListLimits& limits);
 
-// The tensor of this name, checked: float32, rank `rank`, first axis named (the batch).
-const TensorSpec& find_batch_tensor(const BundleInfo& bundle, const StageSpec& stage,
-                                    const std::vector<TensorSpec>& tensors, std::string_view name,
-                                    std::size_t rank);
-
-// Throws unless axis `axis` of `tensor` is `expected`, which `meaning` explains ("the number of
-// labels").
-void expect_axis(const BundleInfo& bundle, const StageSpec& stage, const TensorSpec& tensor,
-                 std::size_t axis, std::int64_t expected, const std::string& meaning);
+// Bounds of the keys that cut a list to its best entries.
+inline constexpr int kAllEntries = -1;
+inline constexpr int kMaxTopK = 1'000'000;
 
 }  // namespace instseg

@@ -2,7 +2,10 @@
 #include <array>
 #include <string>
 
+#include "families/mask_rcnn.hpp"
+#include "families/mask_rtdetr.hpp"
 #include "families/ppyoloe_seg.hpp"
+#include "families/solov2.hpp"
 #include "instseg/error.hpp"
 
 namespace instseg {
@@ -16,6 +19,9 @@ struct Entry {
 
 constexpr std::array kFamilies = {
     Entry{"ppyoloe_seg", check_ppyoloe_seg, create_ppyoloe_seg},
+    Entry{"mask_rtdetr", check_mask_rtdetr, create_mask_rtdetr},
+    Entry{"solov2", check_solov2, create_solov2},
+    Entry{"mask_rcnn", check_mask_rcnn, create_mask_rcnn},
 };
 
 const Entry& find(const BundleInfo& bundle) {

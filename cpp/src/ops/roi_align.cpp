@@ -17,7 +17,6 @@ using Roi = RoiAlignScratch::Roi;
 constexpr std::int64_t kRoisPerChunk = 64;
 // So few that the maps of a block stay in the cache while all RoIs are read.
 constexpr std::int64_t kChannelsPerBlock = 8;
-constexpr int kMaxBins = 64;
 constexpr int kMaxSamples = 64;
 constexpr float kMaxCoordinate = 16777216.0F;
 
@@ -53,11 +52,11 @@ void check(std::span<const FeatureLevel> levels, std::span<const Box> rois,
     fail(std::to_string(spec.channels) + " channels, expected 1 to " +
          std::to_string(kMaxImageSide));
   }
-  if (spec.output_size < 1 || spec.output_size > kMaxBins || spec.sampling_ratio < 0 ||
+  if (spec.output_size < 1 || spec.output_size > kMaxRoiBins || spec.sampling_ratio < 0 ||
       spec.sampling_ratio > kMaxSamples) {
     fail(std::to_string(spec.output_size) + " bins a side and " +
          std::to_string(spec.sampling_ratio) + " samples, expected 1 to " +
-         std::to_string(kMaxBins) + " and 0 to " + std::to_string(kMaxSamples));
+         std::to_string(kMaxRoiBins) + " and 0 to " + std::to_string(kMaxSamples));
   }
   for (const FeatureLevel& level : levels) {
     check_level(level, spec.channels);

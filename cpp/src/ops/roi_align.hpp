@@ -18,6 +18,8 @@ struct FeatureLevel {
   float stride = 0.0F;  // network input pixels per cell
 };
 
+inline constexpr int kMaxRoiBins = 64;  // along each side
+
 struct RoiAlignSpec {
   int channels = 0;
   int output_size = 7;     // bins along each side

@@ -14,10 +14,6 @@
 namespace instseg {
 namespace {
 
-constexpr int kUpsampling = 4;
-constexpr int kMaxGrid = 1024;
-constexpr int kMaxChannels = 1 << 16;
-
 constexpr const char* kWhere = "SOLOv2 decode";
 
 [[noreturn]] void fail(const std::string& what) {
@@ -25,8 +21,9 @@ constexpr const char* kWhere = "SOLOv2 decode";
 }
 
 void check_level(const Solov2Level& level, const Solov2Spec& spec) {
-  if (level.grid < 1 || level.grid > kMaxGrid) {
-    fail("a grid of " + std::to_string(level.grid) + ", expected 1 to " + std::to_string(kMaxGrid));
+  if (level.grid < 1 || level.grid > kMaxSolov2Grid) {
+    fail("a grid of " + std::to_string(level.grid) + ", expected 1 to " +
+         std::to_string(kMaxSolov2Grid));
   }
   const std::size_t cells =
       static_cast<std::size_t>(level.grid) * static_cast<std::size_t>(level.grid);
@@ -41,9 +38,9 @@ void check_level(const Solov2Level& level, const Solov2Spec& spec) {
 
 void check(std::span<const Solov2Level> levels, std::span<const float> features,
            const Solov2Geometry& geometry, const Solov2Spec& spec) {
-  if (spec.classes < 0 || spec.channels < 1 || spec.channels > kMaxChannels) {
+  if (spec.classes < 0 || spec.channels < 1 || spec.channels > kMaxSolov2Channels) {
     fail(std::to_string(spec.classes) + " classes and " + std::to_string(spec.channels) +
-         " channels, expected 0 or more and 1 to " + std::to_string(kMaxChannels));
+         " channels, expected 0 or more and 1 to " + std::to_string(kMaxSolov2Channels));
   }
   for (const Solov2Level& level : levels) {
     check_level(level, spec);
@@ -51,12 +48,12 @@ void check(std::span<const Solov2Level> levels, std::span<const float> features,
   check_size(kWhere, "the image", geometry.image_width, geometry.image_height);
   check_size(kWhere, "the resized image", geometry.resized_width, geometry.resized_height);
   check_size(kWhere, "a feature map", geometry.feature_width, geometry.feature_height);
-  if (geometry.resized_height > geometry.feature_height * kUpsampling ||
-      geometry.resized_width > geometry.feature_width * kUpsampling) {
+  if (geometry.resized_height > geometry.feature_height * kSolov2FeatureStride ||
+      geometry.resized_width > geometry.feature_width * kSolov2FeatureStride) {
     fail("a resized image of " + std::to_string(geometry.resized_width) + " x " +
          std::to_string(geometry.resized_height) + " for features of " +
          std::to_string(geometry.feature_width) + " x " + std::to_string(geometry.feature_height) +
-         ", expected at most " + std::to_string(kUpsampling) + " times their size");
+         ", expected at most " + std::to_string(kSolov2FeatureStride) + " times their size");
   }
   const std::size_t expected = static_cast<std::size_t>(spec.channels) *
                                static_cast<std::size_t>(geometry.feature_height) *
@@ -104,10 +101,9 @@ void gather_kernels(std::span<const Solov2Level> levels, const Solov2Spec& spec,
   for (std::size_t row = 0; row < chosen.size(); ++row) {
     const Solov2Scratch::KernelCell& at = scratch.cells[static_cast<std::size_t>(chosen[row])];
     const Solov2Level& level = levels[static_cast<std::size_t>(at.level)];
-    const std::ptrdiff_t stride = std::ptrdiff_t{level.grid} * level.grid;
-    const float* value = level.kernels.data() + at.cell;
-    for (int channel = 0; channel < spec.channels; ++channel, value += stride) {
-      scratch.kernels.at(static_cast<int>(row), channel) = *value;
+    const float* values = level.kernels.data() + std::ptrdiff_t{at.cell} * spec.channels;
+    for (int channel = 0; channel < spec.channels; ++channel) {
+      scratch.kernels.at(static_cast<int>(row), channel) = values[channel];
     }
   }
 }
@@ -187,8 +183,8 @@ void score_candidates(std::span<const Solov2Level> levels, Solov2Scratch& scratc
   for (const Solov2Scratch::Entry& entry : scratch.entries) {
     const auto kernel = static_cast<std::size_t>(entry.kernel);
     const int area = scratch.areas[kernel];
-    const int stride = levels[static_cast<std::size_t>(scratch.cells[kernel].level)].stride;
-    if (area > std::max(stride, 0)) {
+    const int minimum = levels[static_cast<std::size_t>(scratch.cells[kernel].level)].minimum_area;
+    if (area > std::max(minimum, 0)) {
       scratch.masks.push_back(entry.kernel);
       scratch.entry_areas.push_back(area);
       scratch.class_ids.push_back(entry.class_id);
@@ -209,10 +205,11 @@ void render(const Solov2Geometry& geometry, const Solov2Spec& spec, ThreadPool& 
   const int height = geometry.feature_height;
   const int width = geometry.feature_width;
   const std::size_t cells = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
-  compose_axis({width, width * kUpsampling, geometry.resized_width, geometry.image_width},
+  compose_axis({width, width * kSolov2FeatureStride, geometry.resized_width, geometry.image_width},
                {0, geometry.resized_width}, scratch.x);
-  compose_axis({height, height * kUpsampling, geometry.resized_height, geometry.image_height},
-               {0, geometry.resized_height}, scratch.y);
+  compose_axis(
+      {height, height * kSolov2FeatureStride, geometry.resized_height, geometry.image_height},
+      {0, geometry.resized_height}, scratch.y);
   scratch.rendered.resize(scratch.kept_kernels.size());
   pool.parallel_for(
       0, static_cast<std::int64_t>(scratch.kept_kernels.size()), 1,

@@ -15,12 +15,17 @@
 
 namespace instseg {
 
+// Pixels of the network input, along each axis, per cell of the mask features.
+inline constexpr int kSolov2FeatureStride = 4;
+inline constexpr int kMaxSolov2Grid = 1024;
+inline constexpr int kMaxSolov2Channels = 1 << 16;
+
 // One grid of one image.
 struct Solov2Level {
   std::span<const float> scores;   // grid x grid x classes, after the point NMS
-  std::span<const float> kernels;  // channels x grid x grid
+  std::span<const float> kernels;  // grid x grid x channels
   int grid = 0;
-  int stride = 0;  // masks with at most as many set cells are left out
+  int minimum_area = 0;  // masks with at most as many set cells are left out
 };
 
 struct Solov2Spec {
@@ -32,8 +37,7 @@ struct Solov2Spec {
   float result_threshold = 0.0F;  // instances: final score > this
 };
 
-// Where the image is: the network input is 4 times as high and wide as the mask features, and the
-// image, resized, its top left part.
+// Where the image is: the top left part of the network input, resized.
 struct Solov2Geometry {
   int feature_height = 0;
   int feature_width = 0;
@@ -85,7 +89,7 @@ struct Solov2Scratch {
 //
 // Candidates are all (grid cell, class) with a score above the threshold, by level, row, column,
 // class. The mask of a cell is sigmoid(kernel . features) > mask_threshold at feature resolution. A
-// candidate whose mask has at most `stride` set cells is left out; the others' scores are
+// candidate whose mask has at most `minimum_area` set cells is left out; the others' scores are
 // multiplied by the mean probability of the set cells. Then matrix NMS (matrix_nms.hpp), which
 // gives the order. The final mask: the probabilities, bilinear to 4 times the size (pixel centres
 // at +0.5, edges clamped), cut to the resized image, bilinear to the original image; >

@@ -7,7 +7,7 @@
 #include "backends/session.hpp"
 #include "bundle/read_bundle.hpp"
 #include "core/buffer.hpp"
-#include "families/decode_parameters.hpp"
+#include "families/stage_check.hpp"
 #include "support/testing.hpp"
 
 namespace instseg {

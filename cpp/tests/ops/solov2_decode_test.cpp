@@ -25,7 +25,7 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 struct Input {
   struct Level {
     std::vector<float> scores, kernels;
-    int grid, stride;
+    int grid, minimum_area;
   };
   std::vector<Level> levels;
   std::vector<float> features;
@@ -36,7 +36,7 @@ struct Input {
 std::vector<Solov2Instance> run(const Input& input, int threads = 1) {
   std::vector<Solov2Level> levels;
   for (const Input::Level& level : input.levels) {
-    levels.push_back({level.scores, level.kernels, level.grid, level.stride});
+    levels.push_back({level.scores, level.kernels, level.grid, level.minimum_area});
   }
   ThreadPool pool(threads);
   Solov2Scratch scratch;
@@ -52,7 +52,7 @@ std::vector<Solov2Instance> run(const Input& input, int threads = 1) {
   return first;
 }
 
-Input make_input(std::mt19937& random, std::vector<std::array<int, 2>> grids_and_strides,
+Input make_input(std::mt19937& random, std::vector<std::array<int, 2>> grids_and_areas,
                  const Solov2Geometry& geometry, int classes, int channels, double share) {
   Input input;
   input.geometry = geometry;
@@ -60,8 +60,8 @@ Input make_input(std::mt19937& random, std::vector<std::array<int, 2>> grids_and
   input.spec.channels = channels;
   std::bernoulli_distribution candidate(share);
   std::uniform_real_distribution<float> score(0.05F, 0.9F);
-  for (const auto& [grid, stride] : grids_and_strides) {
-    Input::Level level{{}, random_values(random, channels * grid * grid, 1.0F), grid, stride};
+  for (const auto& [grid, area] : grids_and_areas) {
+    Input::Level level{{}, random_values(random, channels * grid * grid, 1.0F), grid, area};
     for (int i = 0; i < grid * grid * classes; ++i) {
       level.scores.push_back(candidate(random) ? score(random) : 0.0F);
     }
@@ -105,16 +105,15 @@ std::vector<Expected> plain_candidates(const Input& input) {
       for (int at = 0; at < g.feature_height * g.feature_width; ++at) {
         double logit = 0;
         for (int k = 0; k < input.spec.channels; ++k) {
-          logit +=
-              double{level.kernels[static_cast<std::size_t>(k * level.grid * level.grid + cell)]} *
-              double{input.features[static_cast<std::size_t>(
-                  k * g.feature_height * g.feature_width + at)]};
+          logit += double{level.kernels[static_cast<std::size_t>(cell * input.spec.channels + k)]} *
+                   double{input.features[static_cast<std::size_t>(
+                       k * g.feature_height * g.feature_width + at)]};
         }
         mask.push_back(1 / (1 + std::exp(-logit)));
         area += mask.back() > double{input.spec.mask_threshold} ? 1 : 0;
         sum += mask.back() > double{input.spec.mask_threshold} ? mask.back() : 0;
       }
-      if (area <= level.stride) {
+      if (area <= level.minimum_area) {
         continue;
       }
       const Plane padded = resize(mask, g.feature_height, g.feature_width, g.feature_height * 4,
@@ -219,7 +218,7 @@ TEST(Solov2Decode, SmallMasksAreLeftOut) {
   ASSERT_EQ(run(input).size(), 1U);
   EXPECT_NEAR(run(input)[0].score, 0.9F, 1e-6F);
   EXPECT_EQ(run(input)[0].mask.area(), 16 * 20);
-  input.levels[0].stride = 20;
+  input.levels[0].minimum_area = 20;
   EXPECT_TRUE(run(input).empty());
 }
 

@@ -47,9 +47,11 @@ def bilinear(feature: np.ndarray, x: float, y: float) -> np.ndarray:
     return result
 
 
-def test_deformable_attention_by_its_formula() -> None:
+@pytest.mark.parametrize("explicit_sampling", [False, True])
+def test_deformable_attention_by_its_formula(explicit_sampling: bool) -> None:
     heads, levels, points, channels = 2, 2, 3, 8
     layer = MultiScaleDeformableAttention(channels, heads, levels, points)
+    layer.explicit_sampling = explicit_sampling
     for linear in (layer.sampling_offsets, layer.attention_weights):
         linear.weight.set_value(paddle.randn(linear.weight.shape) * 0.5)
     shapes = [(3, 4), (2, 1)]

@@ -30,6 +30,8 @@ class AnchorGenerator:
     ) -> None:
         if len(sizes) != len(strides):
             raise ValueError(f"{len(sizes)} lists of anchor sizes for {len(strides)} feature maps")
+        self.sizes = tuple(tuple(level_sizes) for level_sizes in sizes)
+        self.aspect_ratios = tuple(aspect_ratios)
         self.strides = tuple(strides)
         self.num_anchors = len(sizes[0]) * len(aspect_ratios)
         self._offset = offset

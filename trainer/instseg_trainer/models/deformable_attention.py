@@ -22,10 +22,24 @@ def _initial_offsets(heads: int, levels: int, points: int) -> NDArray[np.float32
     return np.ascontiguousarray(offsets.reshape(-1), dtype=np.float32)
 
 
+@paddle.jit.not_to_static
+def _places_of_levels(shapes: Sequence[tuple[int, int]], points: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """For every point of every level the level's width and height (levels * points, 2), and the index of its first
+    cell among the cells of all levels (levels * points,).
+    """
+    sizes = np.asarray([(width, height) for height, width in shapes], np.float32)
+    starts = np.cumsum([0, *(height * width for height, width in shapes[:-1])])
+    return np.repeat(sizes, points, axis=0), np.repeat(starts, points).astype(np.int32)
+
+
 class MultiScaleDeformableAttention(nn.Layer):
     """Each query looks at a few points around its box instead of at all cells.
 
     offset_learning_rate: multiplier of the learning rate of the layer that places the points.
+
+    explicit_sampling: whether the bilinear sampling is written out as one gather and one product, for export: the
+    grid sampling operator is missing from some inference libraries and compiled wrongly by others. The numbers are the
+    same but for rounding.
     """
 
     def __init__(
@@ -38,6 +52,7 @@ class MultiScaleDeformableAttention(nn.Layer):
         self.heads = heads
         self.levels = levels
         self.points = points
+        self.explicit_sampling = False
         initializer = nn.initializer
 
         def attribute(start: nn.initializer.Initializer, rate: float = 1.0) -> paddle.ParamAttr:
@@ -82,10 +97,10 @@ class MultiScaleDeformableAttention(nn.Layer):
         # With `points` points, an offset of `points` reaches the edge of the box.
         locations = centre + offsets / self.points * size * 0.5
         weights = self.attention_weights(queries).reshape([-1, count, self.heads, self.levels * self.points])
-        mixed = self._sample(self.value_proj(memory), shapes, locations, F.softmax(weights))
-        return self.output_proj(mixed)
+        sample = self._gather_samples if self.explicit_sampling else self._sample_grid
+        return self.output_proj(sample(self.value_proj(memory), shapes, locations, F.softmax(weights)))
 
-    def _sample(
+    def _sample_grid(
         self,
         values: paddle.Tensor,
         shapes: Sequence[tuple[int, int]],
@@ -108,3 +123,48 @@ class MultiScaleDeformableAttention(nn.Layer):
         weights = weights.transpose([0, 2, 1, 3]).flatten(0, 1).unsqueeze(1)  # (M, 1, N, levels * points)
         mixed = (paddle.concat(sampled, axis=-1) * weights).sum(-1)  # (M, c, N)
         return mixed.reshape([-1, self.channels, count]).transpose([0, 2, 1])
+
+    def _gather_samples(
+        self,
+        values: paddle.Tensor,
+        shapes: Sequence[tuple[int, int]],
+        locations: paddle.Tensor,
+        weights: paddle.Tensor,
+    ) -> paddle.Tensor:
+        """As `_sample_grid`: the four cells around each location by index, times their shares in the sum."""
+        count, cells = locations.shape[1], sum(h * w for h, w in shapes)
+        width, corners = self.channels // self.heads, 4 * self.levels * self.points
+        index, share = self._corners(shapes, locations.transpose([0, 2, 1, 3, 4]))  # (B, heads, N, corners) each
+        share = share * paddle.concat([weights.transpose([0, 2, 1, 3])] * 4, axis=-1)
+        # Heads are taken into the batch, and the cells of all of it are the rows of one table. Index arithmetic is of
+        # integers, tensors on both sides: with a Python number, the converter takes a way through floats.
+        table = values.reshape([-1, cells, self.heads, width]).transpose([0, 2, 1, 3]).reshape([-1, width])
+        parts = paddle.arange(values.shape[0] * self.heads, dtype="int32") * paddle.full([1], cells, "int32")
+        index = index.reshape([-1, count, corners]) + parts.reshape([-1, 1, 1])
+        rows = paddle.gather(table, index.reshape([-1])).reshape([-1, corners, width])
+        mixed = paddle.bmm(share.reshape([-1, 1, corners]), rows)  # (B * heads * N, 1, width)
+        mixed = mixed.reshape([-1, self.heads, count, width]).transpose([0, 2, 1, 3])
+        return mixed.reshape([-1, count, self.channels])
+
+    def _corners(
+        self, shapes: Sequence[tuple[int, int]], locations: paddle.Tensor
+    ) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """locations (..., levels * points, 2) -> of the four cells around each, (..., 4 * levels * points): the index
+        among the cells of all levels, int32, and the bilinear weight, 0 outside of the map.
+        """
+        widths_heights, starts = _places_of_levels(shapes, self.points)
+        sizes, first = paddle.to_tensor(widths_heights), paddle.to_tensor(starts)
+        columns, last = sizes[:, 0].astype("int32"), sizes - 1
+        position = locations * sizes - 0.5  # cell centres are at whole numbers
+        low = paddle.floor(position)
+        cells, inside = [], []
+        for cell, weight in ((low, low + 1 - position), (low + 1, position - low)):
+            bounded = paddle.minimum(paddle.clip(cell, min=0.0), last)
+            inside.append(weight * (bounded == cell).astype(weight.dtype))
+            cells.append(bounded.astype("int32"))
+        index, share = [], []
+        for x in range(2):
+            for y in range(2):
+                index.append(first + cells[y][..., 1] * columns + cells[x][..., 0])
+                share.append(inside[x][..., 0] * inside[y][..., 1])
+        return paddle.concat(index, axis=-1), paddle.concat(share, axis=-1)

@@ -21,6 +21,7 @@ from ..losses.point_sampling import Uniform
 from ..losses.query_targets import QueryTargets
 from ..targets import Targets
 from .base import InstanceSegmentationModel
+from .deformable_attention import MultiScaleDeformableAttention
 from .denoising import DenoisingSettings, make_denoising_queries
 from .detections import Detections
 from .hgnet_v2 import HGNetV2Size, PPHGNetV2
@@ -170,8 +171,11 @@ class MaskRTDETR(InstanceSegmentationModel):
         return losses
 
     def fuse(self) -> None:
-        """Folds re-parameterisable blocks, for export: the model can no longer be trained or saved by name."""
+        """See the base class; also writes the sampling of the deformable attention out."""
         fuse_for_inference(self)
+        for layer in self.sublayers():
+            if isinstance(layer, MultiScaleDeformableAttention):
+                layer.explicit_sampling = True
 
     @paddle.no_grad()
     def predict(

@@ -164,9 +164,12 @@ class MaskRTDETRTransformer(nn.Layer):
         encoded = self.enc_output(memory * paddle.to_tensor(allowed))
         scores = self.score_head(encoded).max(-1)
         _, chosen = paddle.topk(scores, self.layout.queries, axis=1)
-        image = paddle.arange(chosen.shape[0], dtype=chosen.dtype).unsqueeze(1).expand_as(chosen)
-        queries = paddle.gather_nd(encoded, paddle.stack([image, chosen], axis=-1))
-        start = paddle.gather(paddle.to_tensor(anchors).squeeze(0), chosen.flatten()).reshape([-1, chosen.shape[1], 4])
+        # Integer arithmetic of tensors: with a Python number, the ONNX converter takes a way through floats.
+        first = paddle.arange(chosen.shape[0], dtype=chosen.dtype) * paddle.full([1], anchors.shape[1], chosen.dtype)
+        channels, count = self.layout.decoder.channels, self.layout.queries
+        rows = (chosen + first.unsqueeze(1)).reshape([-1])
+        queries = paddle.gather(encoded.reshape([-1, channels]), rows).reshape([-1, count, channels])
+        start = paddle.gather(paddle.to_tensor(anchors).squeeze(0), chosen.reshape([-1])).reshape([-1, count, 4])
         boxes = F.sigmoid(self.bbox_head(queries) + start)
         logits, embeddings = self.describe(queries)
         return queries, QueryPredictions(logits, boxes, embeddings)
