@@ -11,6 +11,7 @@
 
 #include "bindings.hpp"
 #include "instseg/error.hpp"
+#include "without_gil.hpp"
 
 namespace py = pybind11;
 
@@ -136,7 +137,7 @@ void bind_bundle(py::module_& module) {
       "load_bundle",
       [](const py::object& path) {
         const std::filesystem::path folder = to_path(path);
-        const py::gil_scoped_release release;
+        const WithoutGil without_gil;
         return load_bundle(folder);
       },
       py::arg("path"));

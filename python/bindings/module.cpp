@@ -10,6 +10,7 @@
 #include "instseg/predictor.hpp"
 #include "instseg/version.hpp"
 #include "pending_exception.hpp"
+#include "without_gil.hpp"
 
 namespace py = pybind11;
 
@@ -122,4 +123,5 @@ PYBIND11_MODULE(_core, module) {
       },
       py::arg("backend"), py::arg("folder"));
   hint_openvino_wheel();
+  wait_for_calls_at_exit();
 }

@@ -32,8 +32,9 @@ void set_python_error(PyObject* type, const char* message) {
     PyErr_SetString(type, message);
     return;
   }
+  const bool handled = py::isinstance(cause, py::handle(PyExc_Exception));
   PyErr_SetObject(reinterpret_cast<PyObject*>(Py_TYPE(cause.ptr())), cause.ptr());
-  if (py::isinstance(cause, py::handle(PyExc_Exception))) {
+  if (handled) {
     py::raise_from(type, message);
   }
 }

@@ -5,6 +5,7 @@
 
 #include "bindings.hpp"
 #include "tensors.hpp"
+#include "without_gil.hpp"
 
 namespace py = pybind11;
 
@@ -47,7 +48,7 @@ PythonImage to_image(const py::handle& object, std::size_t index, const std::str
     throw Error(ErrorCode::invalid_argument,
                 where +
                     "expected uint8 of shape (height, width) or (height, width, 1 | 3 | "
-                    "4) with at least one pixel, found " +
+                    "4) with at least one pixel, found shape " +
                     describe(array));
   }
   const py::ssize_t channel_count = array.ndim() == 2 ? 1 : array.shape(2);
@@ -61,7 +62,7 @@ PythonImage to_image(const py::handle& object, std::size_t index, const std::str
   }
   if (array.shape(0) > kMaxImageSide || array.shape(1) > kMaxImageSide) {
     throw Error(ErrorCode::invalid_argument, where + "at most " + std::to_string(kMaxImageSide) +
-                                                 " pixels per side, found " + describe(array));
+                                                 " pixels per side, found shape " + describe(array));
   }
   const ImageView view{static_cast<const std::uint8_t*>(array.data()),
                        static_cast<int>(array.shape(0)), static_cast<int>(array.shape(1)),
@@ -78,13 +79,13 @@ std::vector<Result> predict(const Predictor& predictor, const py::sequence& imag
     kept.push_back(to_image(images[i], i, format));
     views.push_back(kept.back().view);
   }
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   return predictor.predict(views, threshold);
 }
 
 std::unique_ptr<Predictor> create(const py::object& bundle, const PredictorOptions& options) {
   const std::filesystem::path folder = to_path(bundle);
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   return std::make_unique<Predictor>(folder, options);
 }
 
@@ -105,8 +106,7 @@ void bind_predictor(py::module_& module) {
            py::arg("contexts") = defaults.contexts)
       .def("predict", predict, py::arg("images"), py::arg("format"),
            py::arg("threshold") = py::none())
-      .def("warm_up", &Predictor::warm_up, py::arg("batch") = 1,
-           py::call_guard<py::gil_scoped_release>())
+      .def("warm_up", &Predictor::warm_up, py::arg("batch") = 1, py::call_guard<WithoutGil>())
       .def_property_readonly("bundle", &Predictor::bundle,
                              py::return_value_policy::reference_internal)
       .def_property_readonly("device", &Predictor::device)

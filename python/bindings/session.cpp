@@ -12,6 +12,7 @@
 
 #include "bindings.hpp"
 #include "tensors.hpp"
+#include "without_gil.hpp"
 
 namespace py = pybind11;
 
@@ -55,7 +56,7 @@ class StageSession {
     std::unique_lock lock(mutex_, std::defer_lock);
     std::span<const TensorView> outputs;
     {
-      const py::gil_scoped_release release;
+      const WithoutGil without_gil;
       lock.lock();
       outputs = context_.run(inputs);
     }
@@ -96,7 +97,7 @@ class StageSession {
 std::unique_ptr<StageSession> create(const StageSpec& stage, const std::string& device,
                                      const std::string& backend, const std::string& precision,
                                      int threads) {
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   return std::make_unique<StageSession>(stage, backend, SessionOptions{device, precision, threads});
 }
 

@@ -17,11 +17,11 @@ import pytest
 
 import instseg_rt as rt
 from instseg_rt import _core, backend
+from instseg_rt._core import StageSpec
 from instseg_rt.backend import SessionOptions, TensorInfo, explain_missing, register_backend
 from instseg_rt.predictor import Predictor
 from instseg_rt.result import Result
 
-from ..open_bundle import write_open_bundle
 from ..tiny_bundle import ANCHORS, CELL, OUTPUT_SHAPES, PROTOTYPE_STRIDE, SIDE, cell_boxes
 
 Arrays = dict[str, np.ndarray]
@@ -111,17 +111,17 @@ def test_gives_what_a_plugin_gives(predictor: Predictor, tiny_bundle: Path, colo
     assert predictor.backend == "scripted 1.5"
 
 
-def test_what_the_factory_is_given(script: Script, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_what_the_factory_is_given(script: Script, tiny_bundle: Path, open_stages: dict[str, StageSpec]) -> None:
     Predictor(tiny_bundle, backend=NAME, threads=3, contexts=2, precision="bf16", device="CUDA:1")
     expected = SessionOptions("gpu:1", "bf16", threads=3, contexts=2, leading_batch=True)
     assert script.made == [(tiny_bundle / "stages/model.onnx", expected)]
     script.inputs = lambda: [TensorInfo("values", "float32", (None, 5))]
     script.outputs = lambda: [TensorInfo("indices", "int64", (2, None))]
-    _core.StageSession(write_open_bundle(tmp_path), "select", backend=NAME)
+    _core.StageSession(open_stages["select"], backend=NAME)
     assert script.made[1][1] == SessionOptions("cpu", "fp32", threads=None, contexts=1, leading_batch=True)
     script.inputs = lambda: [TensorInfo("image", "float32", (None, 3, None, None))]
     script.outputs = lambda: [TensorInfo("features", "float32", (None, 4, None, None))]
-    _core.StageSession(tmp_path, "features", backend=NAME)
+    _core.StageSession(open_stages["features"], backend=NAME)
     assert script.made[2][1].leading_batch is False
 
 
@@ -256,7 +256,7 @@ def test_what_is_no_error_passes_through(
     [
         ("create", raising(rt.UnsupportedError("no such device")), rt.UnsupportedError, "cannot load .*no such device"),
         ("create", raising(OSError("gone")), rt.BackendError, "cannot load stage 'model' .*: OSError: gone"),
-        ("create", raising(KeyboardInterrupt()), KeyboardInterrupt, ""),
+        ("create", raising(KeyboardInterrupt()), KeyboardInterrupt, "^$"),
         ("inputs", lambda: None, rt.BackendError, "TypeError"),
         ("inputs", lambda: ["image"], rt.BackendError, r"inputs\(\): expected a TensorInfo, found 'image'"),
         ("inputs", lambda: [], rt.BadBundleError, "the manifest's input 'image' is not in the graph"),
@@ -346,19 +346,16 @@ def test_an_exception_does_not_keep_the_inputs(
 
 def test_an_input_as_an_output(script: Script, tiny_bundle: Path) -> None:
     image = np.random.default_rng(0).random((2, 3, SIDE, SIDE), np.float32)
-    script.run = change("boxes", lambda array: array)
-    script.run = lambda inputs: tiny_network(inputs) | {"prototypes": inputs["image"].reshape(2, -1)[:, :768]}
-    expected = image.reshape(2, -1)[:, :768].reshape(2, 3, 16, 16)
     script.run = lambda inputs: (
         tiny_network(inputs) | {"prototypes": inputs["image"].reshape(-1)[:1536].reshape(2, 3, 16, 16)}
     )
     expected = image.reshape(-1)[:1536].reshape(2, 3, 16, 16)
-    stage = _core.StageSession(tiny_bundle, "model", backend=NAME)
+    stage = _core.StageSession(_core.load_bundle(tiny_bundle).stages[0], backend=NAME)
     np.testing.assert_array_equal(stage.run({"image": image})["prototypes"], expected)
 
 
 @pytest.fixture
-def box_head(script: Script, tmp_path: Path) -> _core.StageSession:
+def box_head(script: Script, open_stages: dict[str, StageSpec]) -> _core.StageSession:
     script.inputs = lambda: [TensorInfo("regions", "float32", (None, 4, 7, 7))]
     script.outputs = lambda: [TensorInfo("multiples", "float32", (None, 12)), TensorInfo("means", "float32", (None, 4))]
 
@@ -367,7 +364,7 @@ def box_head(script: Script, tmp_path: Path) -> _core.StageSession:
         return [means[:, 3:] * np.arange(1, 13, dtype=np.float32), means]
 
     script.run = run
-    return _core.StageSession(write_open_bundle(tmp_path), "box_head", backend=NAME)
+    return _core.StageSession(open_stages["box_head"], backend=NAME)
 
 
 def test_sizes_that_differ_from_run_to_run(box_head: _core.StageSession, script: Script) -> None:
@@ -395,11 +392,6 @@ def test_an_open_size_that_the_manifest_excludes(box_head: _core.StageSession, s
     script.run = lambda inputs: [array[1:] for array in run(inputs)]
     with pytest.raises(rt.BadBundleError, match="'rois' is 5 in input 'regions'"):
         box_head.run({"regions": np.zeros((5, 4, 7, 7), np.float32)})
-
-
-def test_unknown_stage(tiny_bundle: Path) -> None:
-    with pytest.raises(rt.InvalidArgumentError, match="no stage 'head'"):
-        _core.StageSession(tiny_bundle, "head", backend=NAME)
 
 
 def test_many_threads(script: Script, tiny_bundle: Path, colored_image: np.ndarray) -> None:

@@ -55,7 +55,7 @@ class OnnxRuntimeSession:
             self._session = onnxruntime.InferenceSession(
                 str(path), session_options, providers=[(provider, settings)]
             )
-        except (errors.InvalidProtobuf, errors.InvalidGraph, errors.NoModel) as error:
+        except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument) as error:
             raise BadBundleError(_one_line(error)) from error
         except Exception as error:  # its exceptions have no class of their own in common
             raise BackendError(_one_line(error)) from error
