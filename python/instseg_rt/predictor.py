@@ -6,11 +6,12 @@ import atexit
 import queue
 import threading
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 from instseg_rt import _core
 from instseg_rt.backend import explain_missing, prepare_backend
+from instseg_rt.closing import Closing
 from instseg_rt.devices import parse_device
 from instseg_rt.embedded import resolve_bundle
 from instseg_rt.errors import InvalidArgumentError, UnsupportedError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _STOP_SECONDS = 1.0
 
 
-class Predictor:
+class Predictor(Closing):
     """Runs a bundle: `Predictor("model.bundle")("photo.jpg")` gives a `Result`.
 
     bundle: path of a bundle directory, or the name of one that is embedded in the package.
@@ -51,7 +52,7 @@ class Predictor:
         threads: int | None = None,
         contexts: int = 1,
     ) -> None:
-        _check_threshold(threshold)
+        check_threshold(threshold)
         parsed_device = parse_device(device, backend)
         folder = resolve_bundle(bundle)
         if backend is not None:
@@ -73,6 +74,7 @@ class Predictor:
         # Copied once: the core makes new lists on each access.
         self._names = tuple(self._predictor.bundle.labels)
         self._category_ids = tuple(self._predictor.bundle.category_ids)
+        self._family = self._predictor.bundle.family
 
     def __call__(self, image: Any, threshold: float | None = None, *, color: Color = "bgr") -> Result:
         """Predict on one image: any input of `instseg_rt.sources` that gives exactly one.
@@ -80,7 +82,7 @@ class Predictor:
         threshold: as in the constructor, for this call. color: channel order of a numpy array.
         Raises `IoError` or `InvalidArgumentError`, naming the input, for what is not one readable image.
         """
-        _check_threshold(threshold)
+        check_threshold(threshold)
         images = read_sources(image, color)
         source = next(images, None)
         if source is None or next(images, None) is not None:
@@ -100,9 +102,8 @@ class Predictor:
 
         batch_size: images per inference. threshold, color: as in `__call__`.
         """
-        _check_threshold(threshold)
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InvalidArgumentError(f"batch_size: expected a whole number of at least 1, found {batch_size!r}")
+        check_threshold(threshold)
+        check_batch_size(batch_size)
         return self._stream(inputs, batch_size, threshold, color)
 
     def warm_up(self, batch_size: int = 1) -> None:
@@ -143,14 +144,6 @@ class Predictor:
         """Free the model and its buffers; later calls raise `InvalidArgumentError`."""
         self._predictor = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     @property
     def _core(self) -> _core.Predictor:
         if self._predictor is None:
@@ -190,6 +183,7 @@ class Predictor:
                 names=self._names,
                 orig_shape=(core.height, core.width),
                 category_ids=self._category_ids,
+                family=self._family,
                 source=source,
                 timings=_timings(core.timings, source),
             )
@@ -238,9 +232,16 @@ class _ReadAhead:
             self._items.put(None)
 
 
-def _check_threshold(threshold: float | None) -> None:
-    if threshold is not None and not 0 <= threshold <= 1:
+def check_threshold(threshold: float | None) -> None:
+    """Raises `InvalidArgumentError` for what is no threshold; None, for the default, is one."""
+    if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):
         raise InvalidArgumentError(f"threshold: expected a number from 0 to 1, found {threshold!r}")
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises `InvalidArgumentError` for what is no number of images."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InvalidArgumentError(f"batch_size: expected a whole number of at least 1, found {batch_size!r}")
 
 
 def _timings(core: _core.Timings, source: SourceImage) -> Timings:

@@ -62,23 +62,31 @@ class Script:
         self.create()
         self.made.append((path, options))
 
-        class Session:
-            inputs = staticmethod(self.inputs)
-            outputs = staticmethod(self.outputs)
-            run = staticmethod(lambda inputs: self.run(inputs))
-
-        session = Session()
+        session = ScriptedSession(self)
         self.sessions.append(weakref.ref(session))
         return session
+
+
+class ScriptedSession:
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.inputs, self.outputs = script.inputs, script.outputs
+
+    def run(self, inputs: Arrays) -> Any:
+        return self.script.run(inputs)
 
 
 _script = SimpleNamespace(current=Script())
 
 
+def scripted(path: Path, options: SessionOptions) -> backend.Session:
+    return _script.current.factory(path, options)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def registered() -> None:
     """Once per process: a name cannot be given back."""
-    register_backend(NAME, lambda path, options: _script.current.factory(path, options), version="1.5")
+    register_backend(NAME, scripted, version="1.5")
 
 
 @pytest.fixture
@@ -312,7 +320,7 @@ def test_an_input_that_is_kept(script: Script, predictor: Predictor, colored_ima
 
     for item in (lambda inputs: inputs, lambda inputs: inputs["image"], lambda inputs: inputs["image"][0, ::2].T):
         script.run = keep(item)
-        with pytest.raises(rt.BackendError, match="keeps an input.*: keep a copy"):
+        with pytest.raises(rt.BackendError, match=r"keeps an input.*: keep a copy"):
             predictor(colored_image)
         kept.clear()
     script.run = keep(lambda inputs: inputs["image"].copy())
@@ -327,9 +335,7 @@ def test_an_input_that_is_kept(script: Script, predictor: Predictor, colored_ima
     assert len(predictor(colored_image)) == 3
 
 
-def test_an_exception_does_not_keep_the_inputs(
-    script: Script, predictor: Predictor, colored_image: np.ndarray
-) -> None:
+def test_an_exception_does_not_keep_the_inputs(script: Script, predictor: Predictor, colored_image: np.ndarray) -> None:
     """Its frames would show memory that is gone to whoever looks at their variables."""
     seen: list[weakref.ref[np.ndarray]] = []
 
@@ -381,7 +387,7 @@ def test_sizes_that_differ_from_run_to_run(box_head: _core.StageSession, script:
 def test_inputs_of_a_stage_are_checked(box_head: _core.StageSession) -> None:
     with pytest.raises(rt.InvalidArgumentError, match="needs a numpy array for its input 'regions'"):
         box_head.run({})
-    with pytest.raises(rt.InvalidArgumentError, match="takes float32 for its input 'regions', found .* float64"):
+    with pytest.raises(rt.InvalidArgumentError, match=r"takes float32 for its input 'regions', found .* float64"):
         box_head.run({"regions": np.zeros((1, 4, 7, 7))})
     with pytest.raises(rt.Error, match=r"\[1, 4, 7, 8\]"):
         box_head.run({"regions": np.zeros((1, 4, 7, 8), np.float32)})

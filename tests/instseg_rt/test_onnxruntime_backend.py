@@ -97,7 +97,10 @@ def test_nothing_found_is_an_output(open_stages: dict[str, StageSpec]) -> None:
 
 def test_many_threads(tiny_bundle: Path, colored_image: np.ndarray) -> None:
     images = [np.roll(colored_image, 16 * shift, axis=1) for shift in range(6)]
-    with Predictor(tiny_bundle, backend="onnxruntime", contexts=3, threads=1) as predictor, ThreadPoolExecutor(6) as pool:
+    with (
+        Predictor(tiny_bundle, backend="onnxruntime", contexts=3, threads=1) as predictor,
+        ThreadPoolExecutor(6) as pool,
+    ):
         expected = [predictor(image) for image in images]
         for index, result in enumerate(pool.map(lambda index: predictor(images[index % 6]), range(60))):
             assert_same(result, expected[index % 6])
@@ -122,7 +125,9 @@ def test_threads(tiny_bundle: Path, threads: int | None, expected: int) -> None:
 
 
 def test_other_precisions(tiny_bundle: Path) -> None:
-    with pytest.raises(rt.UnsupportedError, match=r"onnxruntime cannot load stage 'model' .*precision 'bf16': .*'fp32'"):
+    with pytest.raises(
+        rt.UnsupportedError, match=r"onnxruntime cannot load stage 'model' .*precision 'bf16': .*'fp32'"
+    ):
         Predictor(tiny_bundle, backend="onnxruntime", precision="bf16")
 
 
@@ -131,7 +136,9 @@ def test_a_gpu_that_this_build_does_not_have(tiny_bundle: Path) -> None:
 
     if "CUDAExecutionProvider" in library.get_available_providers():
         pytest.skip("this build has one")
-    with pytest.raises(rt.UnsupportedError, match="device 'gpu:0': .* no CUDAExec.*CPUExecutionProvider.*onnxruntime-gpu"):
+    with pytest.raises(
+        rt.UnsupportedError, match=r"device 'gpu:0': .* no CUDAExec.*CPUExecutionProvider.*onnxruntime-gpu"
+    ):
         Predictor(tiny_bundle, backend="onnxruntime", device="cuda")
 
 

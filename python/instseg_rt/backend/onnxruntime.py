@@ -52,9 +52,7 @@ class OnnxRuntimeSession:
         session_options.log_severity_level = _SEVERITY_ERROR
         errors = onnxruntime.capi.onnxruntime_pybind11_state
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), session_options, providers=[(provider, settings)]
-            )
+            self._session = onnxruntime.InferenceSession(str(path), session_options, providers=[(provider, settings)])
         except (errors.InvalidProtobuf, errors.InvalidGraph, errors.InvalidArgument) as error:
             raise BadBundleError(_one_line(error)) from error
         except Exception as error:  # its exceptions have no class of their own in common
