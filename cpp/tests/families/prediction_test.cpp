@@ -103,8 +103,8 @@ TEST_P(FamilyTest, NothingAboveTheHighestThreshold) {
   for (const Picture& picture : {Picture(97, 131, 2), Picture(1, 1, 0), Picture(1, 2000, 1)}) {
     const ImageView view = picture.view();
     EXPECT_TRUE(predictor.predict(std::span(&view, 1), 1.0F).front().instances.empty());
-    for (const Instance& instance :
-         predictor.predict(std::span(&view, 1), 0.0F).front().instances) {
+    const std::vector<Result> results = predictor.predict(std::span(&view, 1), 0.0F);
+    for (const Instance& instance : results.front().instances) {
       EXPECT_GT(instance.score, 0.0F);
       const Box bounds = instance.mask.bounds();
       EXPECT_LE(bounds.x2, static_cast<float>(picture.width));
