@@ -120,7 +120,7 @@ std::vector<std::string> box_head_stages(const BundleInfo& bundle) {
     stages.push_back(numbered(kCascade, stages.size()));
   }
   if (stages.empty()) {
-    return {kPlain};
+    return {find_stage(bundle, kPlain).name};
   }
   if (has_stage(bundle, kPlain)) {
     fail_manifest(bundle,
