@@ -60,7 +60,7 @@ def _keep_ratio(short_side: int, long_side: int) -> dict[str, Any]:
 
 
 def write_mask_rtdetr(folder: Path, **decode: Any) -> Path:
-    """A query looks at one of 4 x 6 cells of 16 x 16 pixels. decode: keys with other values, as for all bundles here."""
+    """A query looks at one of 4 x 6 cells of 16 x 16 pixels. decode: other values of keys, as for all bundles here."""
     random = np.random.default_rng(1)
     height, width = RTDETR_INPUT
     queries, classes, prototypes = height // 16 * width // 16, 4, 5

@@ -80,9 +80,31 @@ class ReferenceModel:
         return float(np.abs(values - expected).max() / scale)
 
     def masks(self, image: str) -> np.ndarray:
-        shape = self.golden[f"{image}/out.mask.shape"]
-        bits = np.unpackbits(self.golden[f"{image}/out.mask.packed"], count=int(np.prod(shape)))
+        return self._unpacked(image, "out.mask")
+
+    def detections(self, image: str) -> tuple[np.ndarray, np.ndarray]:
+        """Rows [class, score, x1, y1, x2, y2] and masks (N, H, W), without made-up rows of score 0.
+
+        The boxes of SOLOv2, which has none, are the tight bounds of the masks.
+        """
+        if f"{image}/out.bbox" in self.golden:
+            rows, masks = self.golden[f"{image}/out.bbox"], self.masks(image)
+        else:
+            class_ids, scores = self.golden[f"{image}/out.cate_label"], self.golden[f"{image}/out.cate_score"]
+            masks = self._unpacked(image, "out.segm")
+            rows = np.column_stack([class_ids, scores, tight_boxes(masks)])
+        return rows[rows[:, 1] > 0], masks[rows[:, 1] > 0]
+
+    def _unpacked(self, image: str, name: str) -> np.ndarray:
+        shape = self.golden[f"{image}/{name}.shape"]
+        bits = np.unpackbits(self.golden[f"{image}/{name}.packed"], count=int(np.prod(shape)))
         return bits.reshape(shape).astype(bool)
+
+
+def tight_boxes(masks: np.ndarray) -> np.ndarray:
+    """(N, H, W) bool -> (N, 4) x1, y1, x2, y2, half-open; zeros for an empty mask."""
+    rectangles = np.asarray([cv2.boundingRect(mask.astype(np.uint8)) for mask in masks]).reshape(-1, 4)
+    return np.column_stack([rectangles[:, :2], rectangles[:, :2] + rectangles[:, 2:]])
 
 
 def match_rows(expected: np.ndarray, class_ids: np.ndarray, scores: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ struct Timings {
 struct Result {
   int image_height = 0;
   int image_width = 0;
-  std::vector<Instance> instances;  // by class id, then falling score
+  std::vector<Instance> instances;  // by falling score; of ppyoloe_seg and mask_rcnn within a class
   Timings timings;
 };
 

@@ -41,7 +41,7 @@ void read_anchors(const BundleInfo& bundle, MaskRcnnLayout& layout) {
 
 void read_thresholds(const BundleInfo& bundle, MaskRcnnLayout& layout) {
   constexpr double kMaxMinSize = 1e4;
-  // The contour of a mask with threshold 0 would be that of the image.
+  // With 0 every pixel of the image would be set.
   constexpr double kLeastMaskThreshold = 1e-6;
   ProposalSpec& proposals = layout.proposals;
   proposals.pre_nms_top_k = decode_integer(bundle, "rpn_pre_nms_top_n", 1, kMaxTopK);
@@ -120,7 +120,7 @@ std::vector<std::string> box_head_stages(const BundleInfo& bundle) {
     stages.push_back(numbered(kCascade, stages.size()));
   }
   if (stages.empty()) {
-    return {kPlain};
+    return {find_stage(bundle, kPlain).name};
   }
   if (has_stage(bundle, kPlain)) {
     fail_manifest(bundle,

@@ -12,9 +12,10 @@ namespace instseg {
 // the matrix products of a head busy.
 inline constexpr std::size_t kMaxRoiFeatureBytes = std::size_t{32} << 20;
 
-// A backend prepares for each number of RoIs that it sees for the first time, which takes it longer
-// than a few RoIs do. So there are only 8 numbers between one power of two and the next (all up to
-// 16), at the price of at most one RoI in 8 that is computed in vain.
+// A backend prepares for each number of RoIs that it sees for the first time, and keeps what it has
+// prepared (OpenVINO on two cores: 10 to 25 ms for a mask head, about the time of one or two RoIs).
+// So there are only 8 numbers between one power of two and the next (all up to 16), at the price of
+// at most one RoI in 8 that is computed in vain.
 inline constexpr std::size_t kRoiCountsPerOctave = 8;
 
 // Distance of the usual numbers of RoIs around `count`.

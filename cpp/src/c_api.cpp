@@ -1,0 +1,332 @@
+#include "instseg/c_api.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "instseg/predictor.hpp"
+#include "instseg/version.hpp"
+
+struct instseg_predictor {
+  instseg::Predictor predictor;
+};
+
+struct instseg_results {
+  std::vector<instseg::Result> images;
+  std::vector<std::string> labels;
+};
+
+namespace {
+
+using instseg::Error;
+using instseg::ErrorCode;
+
+static_assert(INSTSEG_INVALID_ARGUMENT == 1 + static_cast<int>(ErrorCode::invalid_argument));
+static_assert(INSTSEG_INTERNAL == 1 + static_cast<int>(ErrorCode::internal));
+static_assert(INSTSEG_BGR8 == static_cast<int>(instseg::PixelFormat::bgr8));
+static_assert(INSTSEG_RGBA8 == static_cast<int>(instseg::PixelFormat::rgba8));
+
+// Of the first version of this interface; a caller's structs are at least as large.
+constexpr std::size_t kOptionsSize = sizeof(instseg_predictor_options);
+constexpr std::size_t kImageSize = sizeof(instseg_image);
+constexpr std::size_t kInstanceSize = sizeof(instseg_instance);
+constexpr std::size_t kTimingsSize = sizeof(instseg_timings);
+
+std::string& last_error() {
+  thread_local std::string text;
+  return text;
+}
+
+// No allocation here may fail a second time.
+instseg_code failed(instseg_code code, const char* message) noexcept {
+  try {
+    last_error() = message;
+  } catch (...) {
+    last_error().clear();
+  }
+  return code;
+}
+
+[[noreturn]] void fail(const std::string& message) {
+  throw Error(ErrorCode::invalid_argument, message);
+}
+
+// Nothing may be thrown into C.
+template <class Body>
+instseg_code guarded(Body&& body) noexcept {
+  try {
+    body();
+    return INSTSEG_OK;
+  } catch (const Error& error) {
+    return failed(static_cast<instseg_code>(1 + static_cast<int>(error.code())), error.what());
+  } catch (const std::bad_alloc&) {
+    return failed(INSTSEG_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::exception& error) {
+    return failed(INSTSEG_INTERNAL, error.what());
+  } catch (...) {
+    return failed(INSTSEG_INTERNAL, "an exception of an unknown type");
+  }
+}
+
+template <class T>
+T& not_null(T* pointer, const char* name) {
+  if (pointer == nullptr) {
+    fail(std::string(name) + " is null");
+  }
+  return *pointer;
+}
+
+void check_size(std::size_t found, std::size_t expected, const char* name) {
+  if (found < expected) {
+    fail(std::string(name) + ": struct_size is " + std::to_string(found) + ", expected " +
+         std::to_string(expected) + ": set it to sizeof of the struct");
+  }
+}
+
+// Into a struct of the caller that may be longer than the one that this library knows.
+template <class T>
+void copy_out(const T& value, T& out) {
+  const std::size_t size = out.struct_size;
+  std::memcpy(&out, &value, sizeof(T));
+  out.struct_size = size;
+}
+
+std::string text_or(const char* text, const char* otherwise) {
+  return text == nullptr ? otherwise : text;
+}
+
+instseg::PredictorOptions read_options(const instseg_predictor_options* options) {
+  instseg::PredictorOptions result;
+  if (options == nullptr) {
+    return result;
+  }
+  check_size(options->struct_size, kOptionsSize, "options");
+  result.device = text_or(options->device, result.device.c_str());
+  result.backend = text_or(options->backend, "");
+  result.precision = text_or(options->precision, result.precision.c_str());
+  if (!(options->threshold < 0.0F)) {  // a NaN is left to be refused
+    result.threshold = options->threshold;
+  }
+  result.threads = options->threads;
+  result.contexts = options->contexts == 0 ? 1 : options->contexts;
+  return result;
+}
+
+std::vector<instseg::ImageView> read_images(const instseg_image* images, std::size_t count) {
+  std::vector<instseg::ImageView> views;
+  if (count == 0) {
+    return views;
+  }
+  const std::size_t stride = not_null(images, "images").struct_size;
+  check_size(stride, kImageSize, "images");
+  const auto* bytes = reinterpret_cast<const unsigned char*>(images);
+  for (std::size_t i = 0; i < count; ++i, bytes += stride) {
+    instseg_image image;
+    std::memcpy(&image, bytes, sizeof(image));
+    if (image.struct_size != stride) {
+      fail("image " + std::to_string(i) + ": struct_size is " + std::to_string(image.struct_size) +
+           ", that of the first is " + std::to_string(stride));
+    }
+    views.push_back({image.data, image.height, image.width, image.stride,
+                     static_cast<instseg::PixelFormat>(image.format)});
+  }
+  return views;
+}
+
+const instseg::Result& result_at(const instseg_results* results, std::size_t image) {
+  const auto& all = not_null(results, "results").images;
+  if (image >= all.size()) {
+    fail("image " + std::to_string(image) + " of " + std::to_string(all.size()));
+  }
+  return all[image];
+}
+
+const instseg::Instance& instance_at(const instseg_results* results, std::size_t image,
+                                     std::size_t index) {
+  const auto& instances = result_at(results, image).instances;
+  if (index >= instances.size()) {
+    fail("instance " + std::to_string(index) + " of " + std::to_string(instances.size()) +
+         " of image " + std::to_string(image));
+  }
+  return instances[index];
+}
+
+void write_text(const std::string& value, char* text, std::size_t size, std::size_t* needed) {
+  const std::size_t length = value.size() + 1;
+  if (needed != nullptr) {
+    *needed = length;
+  }
+  if (size == 0) {
+    return;
+  }
+  if (size < length) {
+    fail("the text needs " + std::to_string(length) + " bytes, found " + std::to_string(size));
+  }
+  std::memcpy(&not_null(text, "text"), value.c_str(), length);
+}
+
+bool is_class(const instseg_predictor* predictor, std::int32_t class_id) {
+  return predictor != nullptr && class_id >= 0 &&
+         class_id < instseg_predictor_class_count(predictor);
+}
+
+}  // namespace
+
+const char* instseg_version(void) { return instseg::version(); }
+
+const char* instseg_last_error(void) { return last_error().c_str(); }
+
+void instseg_predictor_options_init(instseg_predictor_options* options) {
+  if (options != nullptr) {
+    *options = {};
+    options->struct_size = sizeof(*options);
+    options->threshold = -1.0F;
+  }
+}
+
+instseg_code instseg_predictor_create(const char* bundle, const instseg_predictor_options* options,
+                                      instseg_predictor** predictor) {
+  return guarded([&] {
+    not_null(predictor, "predictor") = nullptr;
+    const char* const path = &not_null(bundle, "bundle");
+    *predictor = std::make_unique<instseg_predictor>(
+                     instseg::Predictor(std::filesystem::path(path), read_options(options)))
+                     .release();
+  });
+}
+
+void instseg_predictor_destroy(instseg_predictor* predictor) {
+  const std::unique_ptr<instseg_predictor> owner(predictor);
+}
+
+instseg_code instseg_predictor_warm_up(const instseg_predictor* predictor, int32_t batch) {
+  return guarded([&] { not_null(predictor, "predictor").predictor.warm_up(batch); });
+}
+
+const char* instseg_predictor_model(const instseg_predictor* predictor) {
+  return predictor == nullptr ? nullptr : predictor->predictor.bundle().model.c_str();
+}
+
+const char* instseg_predictor_backend(const instseg_predictor* predictor) {
+  return predictor == nullptr ? nullptr : predictor->predictor.backend().c_str();
+}
+
+float instseg_predictor_threshold(const instseg_predictor* predictor) {
+  return predictor == nullptr ? -1.0F : predictor->predictor.threshold();
+}
+
+int32_t instseg_predictor_max_batch(const instseg_predictor* predictor) {
+  return predictor == nullptr ? 0 : predictor->predictor.bundle().batch.max;
+}
+
+int32_t instseg_predictor_class_count(const instseg_predictor* predictor) {
+  return predictor == nullptr
+             ? 0
+             : static_cast<std::int32_t>(predictor->predictor.bundle().labels.size());
+}
+
+const char* instseg_predictor_label(const instseg_predictor* predictor, int32_t class_id) {
+  return is_class(predictor, class_id)
+             ? predictor->predictor.bundle().labels[static_cast<std::size_t>(class_id)].c_str()
+             : nullptr;
+}
+
+int32_t instseg_predictor_category_id(const instseg_predictor* predictor, int32_t class_id) {
+  return is_class(predictor, class_id)
+             ? predictor->predictor.bundle().category_ids[static_cast<std::size_t>(class_id)]
+             : -1;
+}
+
+instseg_code instseg_predict(const instseg_predictor* predictor, const instseg_image* images,
+                             size_t count, const float* threshold, instseg_results** results) {
+  return guarded([&] {
+    not_null(results, "results") = nullptr;
+    const instseg::Predictor& used = not_null(predictor, "predictor").predictor;
+    auto found = std::make_unique<instseg_results>();
+    found->images =
+        used.predict(read_images(images, count),
+                     threshold == nullptr ? std::nullopt : std::optional<float>(*threshold));
+    found->labels = used.bundle().labels;
+    *results = found.release();
+  });
+}
+
+void instseg_results_destroy(instseg_results* results) {
+  const std::unique_ptr<instseg_results> owner(results);
+}
+
+size_t instseg_results_count(const instseg_results* results) {
+  return results == nullptr ? 0 : results->images.size();
+}
+
+size_t instseg_results_instances(const instseg_results* results, size_t image) {
+  return image < instseg_results_count(results) ? results->images[image].instances.size() : 0;
+}
+
+instseg_code instseg_results_instance(const instseg_results* results, size_t image, size_t index,
+                                      instseg_instance* instance) {
+  return guarded([&] {
+    check_size(not_null(instance, "instance").struct_size, kInstanceSize, "instance");
+    const instseg::Instance& found = instance_at(results, image, index);
+    const instseg::PackedMask& mask = found.mask;
+    copy_out(instseg_instance{0, found.class_id, found.score, found.box.x1, found.box.y1,
+                              found.box.x2, found.box.y2, mask.x(), mask.y(), mask.width(),
+                              mask.height(), mask.words_per_row(), mask.words().data()},
+             *instance);
+  });
+}
+
+instseg_code instseg_results_mask(const instseg_results* results, size_t image, size_t index,
+                                  uint8_t* out, size_t size) {
+  return guarded([&] {
+    const instseg::Result& result = result_at(results, image);
+    const instseg::Instance& found = instance_at(results, image, index);
+    found.mask.unpack(std::span(&not_null(out, "out"), size), result.image_height,
+                      result.image_width);
+  });
+}
+
+instseg_code instseg_results_rle(const instseg_results* results, size_t image, size_t index,
+                                 char* text, size_t size, size_t* needed) {
+  return guarded([&] {
+    const instseg::Result& result = result_at(results, image);
+    write_text(instseg::encode_rle(instance_at(results, image, index).mask, result.image_height,
+                                   result.image_width),
+               text, size, needed);
+  });
+}
+
+instseg_code instseg_results_json(const instseg_results* results, size_t image,
+                                  const char* input_path, int32_t mask_format, char* text,
+                                  size_t size, size_t* needed) {
+  return guarded([&] {
+    if (mask_format != INSTSEG_MASK_CROP && mask_format != INSTSEG_MASK_RLE) {
+      fail("mask_format is " + std::to_string(mask_format) + ", expected 0 or 1");
+    }
+    instseg::JsonOptions options;
+    if (input_path != nullptr) {
+      options.input_path = input_path;
+    }
+    const instseg::Result& result = result_at(results, image);
+    options.labels = results->labels;
+    options.mask_format =
+        mask_format == INSTSEG_MASK_CROP ? instseg::MaskFormat::crop : instseg::MaskFormat::rle;
+    write_text(instseg::to_json(result, options), text, size, needed);
+  });
+}
+
+instseg_code instseg_results_timings(const instseg_results* results, size_t image,
+                                     instseg_timings* timings) {
+  return guarded([&] {
+    check_size(not_null(timings, "timings").struct_size, kTimingsSize, "timings");
+    const instseg::Timings& found = result_at(results, image).timings;
+    copy_out(instseg_timings{0, found.preprocess_ms, found.inference_ms, found.postprocess_ms,
+                             found.total_ms, found.batch},
+             *timings);
+  });
+}
