@@ -62,7 +62,8 @@ PythonImage to_image(const py::handle& object, std::size_t index, const std::str
   }
   if (array.shape(0) > kMaxImageSide || array.shape(1) > kMaxImageSide) {
     throw Error(ErrorCode::invalid_argument, where + "at most " + std::to_string(kMaxImageSide) +
-                                                 " pixels per side, found shape " + describe(array));
+                                                 " pixels per side, found shape " +
+                                                 describe(array));
   }
   const ImageView view{static_cast<const std::uint8_t*>(array.data()),
                        static_cast<int>(array.shape(0)), static_cast<int>(array.shape(1)),

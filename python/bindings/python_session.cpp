@@ -192,20 +192,6 @@ Ports::Ports(const py::object& session, const char* method) {
   }
 }
 
-void write_message(instseg_message* message, std::string text) {
-  std::ranges::replace(text, '\n', ' ');
-  if (message->size == 0) {
-    return;
-  }
-  std::size_t length = std::min(text.size(), message->size - 1);
-  while (length > 0 && length < text.size() &&
-         (static_cast<unsigned char>(text[length]) & 0xC0U) == 0x80U) {
-    --length;  // not inside a character of UTF-8
-  }
-  std::memcpy(message->text, text.data(), length);
-  message->text[length] = '\0';
-}
-
 std::int32_t keep_exception(py::error_already_set& error, instseg_message* message) {
   const py::object exception = error.value();
   if (error.trace()) {

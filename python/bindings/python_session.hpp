@@ -6,25 +6,14 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "backends/plugin_api.h"
+#include "backends/plugin_status.hpp"
 #include "pending_exception.hpp"
 
 namespace instseg::bindings {
-
-// A failure with the status that crosses the boundary.
-class StatusError : public std::runtime_error {
- public:
-  StatusError(instseg_status status, const std::string& message)
-      : std::runtime_error(message), status_(status) {}
-  [[nodiscard]] instseg_status status() const noexcept { return status_; }
-
- private:
-  instseg_status status_;
-};
 
 // The inputs or the outputs of a Python session, as it describes them.
 class Ports {
@@ -45,9 +34,6 @@ class Ports {
   std::vector<Port> ports_;
   std::vector<instseg_tensor> tensors_;  // points into ports_
 };
-
-// Writes the text on one line, cut to fit at the end of a character.
-void write_message(instseg_message* message, std::string text);
 
 // Keeps Python's exception for the caller, and returns its status.
 std::int32_t keep_exception(pybind11::error_already_set& error, instseg_message* message);

@@ -80,8 +80,8 @@ struct BackendInfo {
 };
 
 // The plug-ins in the folders of the environment variable INSTSEG_PLUGIN_PATH, in the folder of
-// this library, and in `instseg/plugins` below it. Of plug-ins with one name, the first counts. After
-// them the backends that are registered in this process (those written in Python).
+// this library, and in `instseg/plugins` below it. Of plug-ins with one name, the first counts.
+// After them the backends that are registered in this process (those written in Python).
 [[nodiscard]] INSTSEG_API std::vector<BackendInfo> backends();
 
 // Tells where a backend's own libraries lie when the dynamic loader does not find them by itself.

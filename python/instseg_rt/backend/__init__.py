@@ -114,9 +114,10 @@ def register_backend(name: str, factory: SessionFactory, *, version: str = "") -
 
     Raises `InvalidArgumentError` for a name that is taken, or empty.
     """
-    if not isinstance(name, str) or not callable(factory):
+    if not isinstance(name, str) or not isinstance(version, str) or not callable(factory):
         raise InvalidArgumentError(
-            f"register_backend: expected a name and a function or class, found {name!r} and {factory!r}"
+            "register_backend: expected a name, a function or class, and a version as text; "
+            f"found {name!r}, {factory!r} and {version!r}"
         )
     if name in _SHIPPED:
         raise InvalidArgumentError(f"backend {name!r} cannot be registered: this package has one of this name")

@@ -24,7 +24,7 @@ from instseg_rt.predictor import Predictor
 from instseg_rt.result import Result
 from instseg_rt.scenes import render_scene
 
-from ..family_bundles import WRITERS
+from ...family_bundles import WRITERS
 
 CPU = SessionOptions("cpu", "fp32", threads=1, contexts=1, leading_batch=True)
 
