@@ -32,7 +32,7 @@ def test_detections_of_the_reference(shared: Path, seeded_bundle_of: Callable[[s
                 match >= 0 and is_equal(row, mask, result, match)
                 for row, mask, match in zip(rows, masks, matches, strict=True)
             ]
-            check_order(result, predictor.bundle.family)
+            check_order(result, predictor.info.family)
     assert good
     # OpenCV's cubic resize on the machine of the goldens rounded some twenty of three million pixel values the other
     # way. The seeded cascade finds 16 instances only, of which two large masks with ragged edges feel it.

@@ -85,7 +85,7 @@ def share_equal(
 def test_images_of_one_size_equal_one_by_one(
     predictor: instseg_rt.Predictor, photos: Sequence[np.ndarray], count: int
 ) -> None:
-    mixed = predictor.bundle.input.resize == "stretch"
+    mixed = predictor.info.input.resize == "stretch"
     images = photos[:count] if mixed else [np.roll(photos[0], 40 * i, axis=1) for i in range(count)]
     single = [predictor(image) for image in images]
     assert sum(len(result) for result in single) > 0
