@@ -12,6 +12,8 @@ void bind_bundle(pybind11::module_& module);
 void bind_mask(pybind11::module_& module);
 void bind_result(pybind11::module_& module);
 void bind_predictor(pybind11::module_& module);
+void bind_session(pybind11::module_& module);
+void bind_python_backend(pybind11::module_& module);
 
 // str, bytes or os.PathLike.
 std::filesystem::path to_path(const pybind11::object& path);

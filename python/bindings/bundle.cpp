@@ -3,14 +3,23 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <algorithm>
+#include <array>
+#include <memory>
 #include <optional>
+#include <utility>
 
 #include "bindings.hpp"
+#include "instseg/error.hpp"
+#include "without_gil.hpp"
 
 namespace py = pybind11;
 
 namespace instseg::bindings {
 namespace {
+
+constexpr std::array kDataTypes = {DataType::float32, DataType::float16, DataType::int32,
+                                   DataType::int64, DataType::uint8};
 
 // Named axes are their name, others their size.
 py::tuple shape_tuple(const TensorSpec& tensor) {
@@ -23,6 +32,25 @@ py::tuple shape_tuple(const TensorSpec& tensor) {
     }
   }
   return py::tuple(shape);
+}
+
+std::unique_ptr<TensorSpec> make_tensor(const std::string& name, const std::string& dtype,
+                                        const py::sequence& shape) {
+  const auto type =
+      std::ranges::find_if(kDataTypes, [&](DataType t) { return dtype == to_string(t); });
+  if (type == kDataTypes.end()) {
+    throw Error(ErrorCode::invalid_argument,
+                "tensor '" + name + "': unknown dtype '" + dtype + "'");
+  }
+  auto tensor = std::make_unique<TensorSpec>(TensorSpec{name, *type, {}});
+  for (const py::handle size : shape) {
+    if (py::isinstance<py::str>(size)) {
+      tensor->shape.push_back({-1, size.cast<std::string>()});
+    } else {
+      tensor->shape.push_back({size.cast<std::int64_t>(), {}});
+    }
+  }
+  return tensor;
 }
 
 const char* resize_name(const InputSpec& input) {
@@ -47,12 +75,19 @@ const char* interpolation_name(const InputSpec& input) {
 
 void bind_bundle(py::module_& module) {
   py::class_<TensorSpec>(module, "TensorSpec")
+      .def(py::init(&make_tensor), py::arg("name"), py::arg("dtype"), py::arg("shape"))
       .def_readonly("name", &TensorSpec::name)
       .def_property_readonly("dtype",
                              [](const TensorSpec& tensor) { return to_string(tensor.dtype); })
       .def_property_readonly("shape", shape_tuple);
 
   py::class_<StageSpec>(module, "StageSpec")
+      .def(py::init([](std::string name, const py::object& file, std::vector<TensorSpec> inputs,
+                       std::vector<TensorSpec> outputs) {
+             return StageSpec{
+                 std::move(name), to_path(file), {}, std::move(inputs), std::move(outputs)};
+           }),
+           py::arg("name"), py::arg("file"), py::arg("inputs"), py::arg("outputs"))
       .def_readonly("name", &StageSpec::name)
       .def_readonly("file", &StageSpec::file)
       .def_readonly("sha256", &StageSpec::sha256)
@@ -102,7 +137,7 @@ void bind_bundle(py::module_& module) {
       "load_bundle",
       [](const py::object& path) {
         const std::filesystem::path folder = to_path(path);
-        const py::gil_scoped_release release;
+        const WithoutGil without_gil;
         return load_bundle(folder);
       },
       py::arg("path"));

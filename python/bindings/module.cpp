@@ -9,6 +9,8 @@
 #include "instseg/error.hpp"
 #include "instseg/predictor.hpp"
 #include "instseg/version.hpp"
+#include "pending_exception.hpp"
+#include "without_gil.hpp"
 
 namespace py = pybind11;
 
@@ -44,11 +46,11 @@ void translate(std::exception_ptr pending) {
   } catch (const Error& error) {
     for (std::size_t i = 0; i < kErrorClasses.size(); ++i) {
       if (kErrorClasses[i].code == error.code()) {
-        PyErr_SetString(python_classes()[i], error.what());
+        set_python_error(python_classes()[i], error.what());
         return;
       }
     }
-    PyErr_SetString(PyExc_RuntimeError, error.what());
+    set_python_error(PyExc_RuntimeError, error.what());
   }
 }
 
@@ -69,7 +71,7 @@ py::list list_backends() {
   for (const BackendInfo& info : backends()) {
     py::dict entry;
     entry["name"] = info.name;
-    entry["path"] = info.path.string();
+    entry["path"] = info.path.empty() ? py::none() : py::object(py::str(info.path.string()));
     entry["available"] = info.available;
     entry["version"] = info.available ? py::object(py::str(info.version)) : py::none();
     entry["error"] = info.available ? py::none() : py::object(py::str(info.error));
@@ -110,6 +112,8 @@ PYBIND11_MODULE(_core, module) {
   bind_mask(module);
   bind_result(module);
   bind_predictor(module);
+  bind_session(module);
+  bind_python_backend(module);
   module.def("version", [] { return instseg::version(); });
   module.def("backends", list_backends);
   module.def(
@@ -119,4 +123,5 @@ PYBIND11_MODULE(_core, module) {
       },
       py::arg("backend"), py::arg("folder"));
   hint_openvino_wheel();
+  wait_for_calls_at_exit();
 }

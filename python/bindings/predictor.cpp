@@ -4,6 +4,8 @@
 #include <pybind11/stl.h>
 
 #include "bindings.hpp"
+#include "tensors.hpp"
+#include "without_gil.hpp"
 
 namespace py = pybind11;
 
@@ -23,14 +25,6 @@ PixelFormat pixel_format(py::ssize_t channel_count, const std::string& order) {
     default:
       return bgr ? PixelFormat::bgra8 : PixelFormat::rgba8;
   }
-}
-
-std::string describe(const py::array& array) {
-  std::string shape;
-  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
-    shape += (axis > 0 ? ", " : "") + std::to_string(array.shape(axis));
-  }
-  return "shape (" + shape + ") and dtype " + py::str(array.dtype()).cast<std::string>();
 }
 
 // A view of the array's pixels, and what keeps them alive: the array, or a copy where its pixels
@@ -54,7 +48,7 @@ PythonImage to_image(const py::handle& object, std::size_t index, const std::str
     throw Error(ErrorCode::invalid_argument,
                 where +
                     "expected uint8 of shape (height, width) or (height, width, 1 | 3 | "
-                    "4) with at least one pixel, found " +
+                    "4) with at least one pixel, found shape " +
                     describe(array));
   }
   const py::ssize_t channel_count = array.ndim() == 2 ? 1 : array.shape(2);
@@ -68,7 +62,8 @@ PythonImage to_image(const py::handle& object, std::size_t index, const std::str
   }
   if (array.shape(0) > kMaxImageSide || array.shape(1) > kMaxImageSide) {
     throw Error(ErrorCode::invalid_argument, where + "at most " + std::to_string(kMaxImageSide) +
-                                                 " pixels per side, found " + describe(array));
+                                                 " pixels per side, found shape " +
+                                                 describe(array));
   }
   const ImageView view{static_cast<const std::uint8_t*>(array.data()),
                        static_cast<int>(array.shape(0)), static_cast<int>(array.shape(1)),
@@ -85,13 +80,13 @@ std::vector<Result> predict(const Predictor& predictor, const py::sequence& imag
     kept.push_back(to_image(images[i], i, format));
     views.push_back(kept.back().view);
   }
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   return predictor.predict(views, threshold);
 }
 
 std::unique_ptr<Predictor> create(const py::object& bundle, const PredictorOptions& options) {
   const std::filesystem::path folder = to_path(bundle);
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   return std::make_unique<Predictor>(folder, options);
 }
 
@@ -112,8 +107,7 @@ void bind_predictor(py::module_& module) {
            py::arg("contexts") = defaults.contexts)
       .def("predict", predict, py::arg("images"), py::arg("format"),
            py::arg("threshold") = py::none())
-      .def("warm_up", &Predictor::warm_up, py::arg("batch") = 1,
-           py::call_guard<py::gil_scoped_release>())
+      .def("warm_up", &Predictor::warm_up, py::arg("batch") = 1, py::call_guard<WithoutGil>())
       .def_property_readonly("bundle", &Predictor::bundle,
                              py::return_value_policy::reference_internal)
       .def_property_readonly("device", &Predictor::device)

@@ -5,6 +5,7 @@
 
 #include "bindings.hpp"
 #include "instseg/error.hpp"
+#include "without_gil.hpp"
 
 namespace py = pybind11;
 
@@ -58,7 +59,7 @@ py::array_t<bool> dense_masks(const Result& result) {
   auto* out = reinterpret_cast<std::uint8_t*>(array.mutable_data());
   const auto size =
       static_cast<std::size_t>(result.image_height) * static_cast<std::size_t>(result.image_width);
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   for (const Instance& instance : result.instances) {
     instance.mask.unpack({out, size}, result.image_height, result.image_width);
     out += size;

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from instseg_rt._core import BundleInfo, load_bundle
+    from instseg_rt.backend import backends, register_backend
     from instseg_rt.embedded import default_bundle, embedded_bundles
     from instseg_rt.errors import (
         BackendError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         OutOfMemoryError,
         UnsupportedError,
     )
+    from instseg_rt.paddlex import create_model, create_pipeline
     from instseg_rt.predictor import Predictor
     from instseg_rt.result import Result, Timings
 
@@ -40,9 +42,13 @@ __all__ = [
     "Result",
     "Timings",
     "UnsupportedError",
+    "backends",
+    "create_model",
+    "create_pipeline",
     "default_bundle",
     "embedded_bundles",
     "load_bundle",
+    "register_backend",
 ]
 
 _MODULES = {
@@ -50,9 +56,13 @@ _MODULES = {
     "Predictor": "predictor",
     "Result": "result",
     "Timings": "result",
+    "backends": "backend",
+    "create_model": "paddlex",
+    "create_pipeline": "paddlex",
     "default_bundle": "embedded",
     "embedded_bundles": "embedded",
     "load_bundle": "_core",
+    "register_backend": "backend",
 }
 
 

@@ -1,9 +1,9 @@
 """The C++ runtime of instseg_rt. Boxes are half-open x1, y1, x2, y2 in pixels of the original image."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ class BackendError(Error): ...
 class InternalError(Error): ...
 
 class TensorSpec:
+    def __init__(self, name: str, dtype: str, shape: Sequence[int | str]) -> None: ...
     @property
     def name(self) -> str: ...
     @property
@@ -32,6 +33,13 @@ class TensorSpec:
         """Sizes, and names of axes whose size is known at run time ("batch")."""
 
 class StageSpec:
+    def __init__(
+        self,
+        name: str,
+        file: str | bytes | os.PathLike[str],
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+    ) -> None: ...
     @property
     def name(self) -> str: ...
     @property
@@ -216,15 +224,38 @@ class Predictor:
     @property
     def threshold(self) -> float: ...
 
+class StageSession:
+    """A stage, run by a backend: for tests, and for a look at what a network gives. Safe to call from many threads,
+    which take turns.
+    """
+
+    def __init__(
+        self,
+        stage: StageSpec,
+        device: str = "cpu",
+        backend: str = "",
+        precision: str = "fp32",
+        threads: int = 0,
+    ) -> None: ...
+    def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The outputs, by name, for the inputs, by name."""
+
 class Backend(TypedDict):
+    """path: of the plug-in; None for a backend in Python."""
+
     name: str
-    path: str
+    path: str | None
     available: bool
     version: str | None
     error: str | None
 
 def backends() -> list[Backend]:
-    """The plug-ins found, and why one cannot be used."""
+    """The plug-ins found, and why one cannot be used; then the registered backends."""
+
+def register_backend(name: str, factory: Callable[[str, str, str, int, int, bool], object], version: str) -> None:
+    """factory: path, device, precision, threads (0: all cores), contexts, leading_batch -> a session (see
+    `instseg_rt.backend`). Both stay until the end of the process.
+    """
 
 def set_library_hint(backend: str, folder: str | bytes | os.PathLike[str]) -> None:
     """Tells where a backend's own libraries lie."""

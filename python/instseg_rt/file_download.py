@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 from instseg_rt.errors import IoError
+from instseg_rt.file_lock import try_lock
 from instseg_rt.files import write_atomically
 
 OnProgress = Callable[[int, int | None], None]
@@ -93,7 +93,7 @@ def _open_locked(partial: Path, target: Path, on_progress: OnProgress) -> IO[byt
     while True:
         file = partial.open("ab")
         try:
-            while not _lock(file, partial):
+            while not try_lock(file, partial):
                 on_progress(partial.stat().st_size if partial.exists() else 0, None)
                 time.sleep(_WAIT_SECONDS)
             # The one that had the lock may have renamed or removed the file that was opened here.
@@ -108,20 +108,6 @@ def _open_locked(partial: Path, target: Path, on_progress: OnProgress) -> IO[byt
         file.close()
         if target.exists():
             return None
-
-
-def _lock(file: IO[bytes], path: Path) -> bool:
-    if sys.platform == "win32":
-        raise IoError(f"{path}: this program downloads files on Linux and macOS only")
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise IoError(f"{path}: cannot be locked ({error.strerror}): use a folder on a local disk") from error
-    return True
 
 
 class _ConnectionLost(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from pathlib import Path
 
@@ -12,6 +13,15 @@ def read_bytes(path: Path) -> bytes:
     """The content of a file; `IoError` with its name when it cannot be read."""
     try:
         return path.read_bytes()
+    except OSError as error:
+        raise IoError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's content; `IoError` with its name when it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise IoError(f"{path}: cannot be read: {error.strerror or error}") from error
 

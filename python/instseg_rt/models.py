@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import yaml
 
 from instseg_rt.errors import InvalidArgumentError
+from instseg_rt.suggest import did_you_mean
 
 _FILE = Path(__file__).parent / "models.yaml"
 
@@ -85,9 +85,7 @@ def find_model(name: str) -> ModelRow:
     """The row of that name; `InvalidArgumentError` with the nearest name for an unknown one."""
     rows = {row.model: row for row in model_rows()}
     if name not in rows:
-        lower = {known.lower(): known for known in rows}
-        near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.4)
-        hint = f"; did you mean {lower[near[0]]}?" if near else ""
+        hint = did_you_mean(name, rows)
         raise InvalidArgumentError(f"unknown model {name!r}{hint} (`instseg models` lists them all)")
     return rows[name]
 

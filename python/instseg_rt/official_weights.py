@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from instseg_rt.download import is_url
 from instseg_rt.errors import InvalidArgumentError, IoError
 from instseg_rt.file_download import OnProgress, download_file, partial_path
-from instseg_rt.files import read_bytes, write_atomically
+from instseg_rt.files import file_sha256, read_bytes, write_atomically
 from instseg_rt.models import find_model, model_rows
 
 OFFICIAL = "official"
@@ -147,17 +146,9 @@ def _checksum_path(target: Path) -> Path:
     return target.with_name(f"{target.name}.sha256")
 
 
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise IoError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
 def _record(file: Path, target: Path) -> None:
     """Write the checksum of `file` beside `target`, as `sha256sum --check` reads it."""
-    write_atomically(_checksum_path(target), f"{_sha256(file)}  {target.name}\n".encode())
+    write_atomically(_checksum_path(target), f"{file_sha256(file)}  {target.name}\n".encode())
 
 
 def _recorded(target: Path) -> str | None:
@@ -175,7 +166,7 @@ def _check(target: Path) -> None:
     expected = _recorded(target)
     if expected is None:
         return _record(target, target)
-    found = _sha256(target)
+    found = file_sha256(target)
     if found != expected:
         raise IoError(
             f"{target}: the file has changed: expected sha256 {expected}, found {found}: delete it to download it "

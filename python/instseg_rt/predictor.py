@@ -6,13 +6,15 @@ import atexit
 import queue
 import threading
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 from instseg_rt import _core
+from instseg_rt.backend import explain_missing, prepare_backend
+from instseg_rt.closing import Closing
 from instseg_rt.devices import parse_device
 from instseg_rt.embedded import resolve_bundle
-from instseg_rt.errors import InvalidArgumentError
+from instseg_rt.errors import InvalidArgumentError, UnsupportedError
 from instseg_rt.result import Result, Timings
 from instseg_rt.sources import Color, SourceImage, read_sources
 
@@ -23,11 +25,12 @@ if TYPE_CHECKING:
 _STOP_SECONDS = 1.0
 
 
-class Predictor:
+class Predictor(Closing):
     """Runs a bundle: `Predictor("model.bundle")("photo.jpg")` gives a `Result`.
 
     bundle: path of a bundle directory, or the name of one that is embedded in the package.
-    device: "cpu". backend: name of the backend that runs the stages; None takes the one that fits the device.
+    device: "cpu"; "gpu:0" with a backend that has one. backend: name of the backend that runs the stages (see
+    `instseg_rt.backends`); None takes the plug-in that fits the device.
     precision: "fp32", or a lower one that the backend can compute in ("bf16", "fp16").
     threshold: instances with score > threshold are kept; None takes the bundle's.
     threads: CPU threads of one inference; None takes all cores. contexts: inferences that can run at the same
@@ -49,19 +52,29 @@ class Predictor:
         threads: int | None = None,
         contexts: int = 1,
     ) -> None:
-        _check_threshold(threshold)
-        self._predictor: _core.Predictor | None = _core.Predictor(
-            resolve_bundle(bundle),
-            device=parse_device(device),
-            backend=backend or "",
-            precision=precision,
-            threshold=threshold,
-            threads=threads or 0,
-            contexts=contexts,
-        )
+        check_threshold(threshold)
+        parsed_device = parse_device(device, backend)
+        folder = resolve_bundle(bundle)
+        if backend is not None:
+            prepare_backend(backend)
+        try:
+            self._predictor: _core.Predictor | None = _core.Predictor(
+                folder,
+                device=parsed_device,
+                backend=backend or "",
+                precision=precision,
+                threshold=threshold,
+                threads=threads or 0,
+                contexts=contexts,
+            )
+        except UnsupportedError as error:
+            if (explained := explain_missing(backend, error)) is error:
+                raise
+            raise explained from error
         # Copied once: the core makes new lists on each access.
         self._names = tuple(self._predictor.bundle.labels)
         self._category_ids = tuple(self._predictor.bundle.category_ids)
+        self._family = self._predictor.bundle.family
 
     def __call__(self, image: Any, threshold: float | None = None, *, color: Color = "bgr") -> Result:
         """Predict on one image: any input of `instseg_rt.sources` that gives exactly one.
@@ -69,7 +82,7 @@ class Predictor:
         threshold: as in the constructor, for this call. color: channel order of a numpy array.
         Raises `IoError` or `InvalidArgumentError`, naming the input, for what is not one readable image.
         """
-        _check_threshold(threshold)
+        check_threshold(threshold)
         images = read_sources(image, color)
         source = next(images, None)
         if source is None or next(images, None) is not None:
@@ -89,9 +102,8 @@ class Predictor:
 
         batch_size: images per inference. threshold, color: as in `__call__`.
         """
-        _check_threshold(threshold)
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InvalidArgumentError(f"batch_size: expected a whole number of at least 1, found {batch_size!r}")
+        check_threshold(threshold)
+        check_batch_size(batch_size)
         return self._stream(inputs, batch_size, threshold, color)
 
     def warm_up(self, batch_size: int = 1) -> None:
@@ -116,7 +128,7 @@ class Predictor:
     @property
     def backend(self) -> str:
         """Name and version of the backend, such as "openvino 2026.4.1"."""
-        return f"{self._core.backend} {self._core.backend_version}"
+        return f"{self._core.backend} {self._core.backend_version}".rstrip()
 
     @property
     def precision(self) -> str:
@@ -131,14 +143,6 @@ class Predictor:
     def close(self) -> None:
         """Free the model and its buffers; later calls raise `InvalidArgumentError`."""
         self._predictor = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _core(self) -> _core.Predictor:
@@ -179,6 +183,7 @@ class Predictor:
                 names=self._names,
                 orig_shape=(core.height, core.width),
                 category_ids=self._category_ids,
+                family=self._family,
                 source=source,
                 timings=_timings(core.timings, source),
             )
@@ -227,9 +232,16 @@ class _ReadAhead:
             self._items.put(None)
 
 
-def _check_threshold(threshold: float | None) -> None:
-    if threshold is not None and not 0 <= threshold <= 1:
+def check_threshold(threshold: float | None) -> None:
+    """Raises `InvalidArgumentError` for what is no threshold; None, for the default, is one."""
+    if threshold is not None and not (isinstance(threshold, Real) and 0 <= threshold <= 1):
         raise InvalidArgumentError(f"threshold: expected a number from 0 to 1, found {threshold!r}")
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raises `InvalidArgumentError` for what is no number of images."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InvalidArgumentError(f"batch_size: expected a whole number of at least 1, found {batch_size!r}")
 
 
 def _timings(core: _core.Timings, source: SourceImage) -> Timings:

@@ -46,13 +46,15 @@ class Result:
         model gave them: they may reach over the border of the image.
     scores: (N,) float32 in 0..1. class_ids: (N,) int32. labels: N names.
     masks: (N, H, W) bool, made on the first access; packed_masks holds the same bits in far less memory.
-    orig_shape: (H, W) of the image. names: the name of every class id. timings: see `Timings`.
+    orig_shape: (H, W) of the image. names: the name of every class id. family: of the model, None where not known.
+    timings: see `Timings`.
 
     `result[i]`, `result[2:5]`, `result[result.scores > 0.8]` and `result[[0, 3]]` give a Result of those
     instances, and iterating gives one Result per instance. With a string it answers as PaddleX's result does:
     `result["boxes"]` is a list of `{"cls_id", "label", "score", "coordinate"}` (coordinates clipped to the
     image), `result["masks"]` the masks cropped to those boxes rounded to whole pixels, (h, w) uint8 of 0 and
-    1 (both lists without the instances whose box lies outside the image); `result["input_path"]`,
+    1 (both lists without the instances whose box lies outside the image). Entries of SOLOv2 have `"class_id"` too,
+    which is all that PaddleX gives there. `result["input_path"]`,
     `result["page_index"]` and `result["input_img"]` ((H, W, 3) uint8 BGR) tell what it was made from.
 
     Raises `InvalidArgumentError` when the lengths of the arrays differ or a class id has no name.
@@ -68,6 +70,7 @@ class Result:
         names: Sequence[str],
         orig_shape: tuple[int, int],
         category_ids: Sequence[int] | None = None,
+        family: str | None = None,
         source: SourceImage | None = None,
         timings: Timings | None = None,
     ) -> None:
@@ -77,6 +80,7 @@ class Result:
         self.packed_masks = tuple(packed_masks)
         self.names = tuple(names)
         self.category_ids = None if category_ids is None else tuple(category_ids)
+        self.family = family
         self.orig_shape = (int(orig_shape[0]), int(orig_shape[1]))
         self.source = source
         self.timings = timings or Timings()
@@ -135,6 +139,7 @@ class Result:
             names=self.names,
             orig_shape=self.orig_shape,
             category_ids=self.category_ids,
+            family=self.family,
             source=self.source,
             timings=self.timings,
         )
@@ -240,18 +245,18 @@ class Result:
         """Start of the names of the files that the save methods make in a folder (see `save_to_img`)."""
         return result_files.output_stem(self)
 
-    def save_to_img(self, path: builtins.str | Path) -> Path:
+    def save_to_img(self, save_path: builtins.str | Path) -> Path:
         """Write the drawing and return its path.
 
-        `path` is the file when it ends as an image does, else a folder in which the file is named after the
+        `save_path` is the file when it ends as an image does, else a folder in which the file is named after the
         input: `{stem}_res{suffix}`, with a page `{stem}_{page}_res{suffix}`, without a path
         `{timestamp}_{random}_res.png`. Raises `IoError` when it cannot be written.
         """
-        return result_files.save_image(self, Path(path))
+        return result_files.save_image(self, Path(save_path))
 
     def save_to_json(
         self,
-        path: builtins.str | Path,
+        save_path: builtins.str | Path,
         indent: int | None = 4,
         ensure_ascii: bool = False,
         *,
@@ -262,12 +267,12 @@ class Result:
         mask_format: "crop" is PaddleX's nested list of 0 and 1, "rle" COCO's compressed RLE of the full
         image.
         """
-        return result_files.save_json(self, Path(path), indent, ensure_ascii, mask_format)
+        return result_files.save_json(self, Path(save_path), indent, ensure_ascii, mask_format)
 
-    def save_all(self, path: builtins.str | Path) -> None:
-        """`save_to_json` and `save_to_img` into the folder `path`."""
-        self.save_to_json(path)
-        self.save_to_img(path)
+    def save_all(self, save_path: builtins.str | Path) -> None:
+        """`save_to_json` and `save_to_img` into the folder `save_path`."""
+        self.save_to_json(save_path)
+        self.save_to_img(save_path)
 
     # --- other tools' formats ---
 

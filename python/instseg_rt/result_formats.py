@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 MaskFormat = Literal["crop", "rle"]
 
+# PaddleX's entries of this family have other keys than those of the rest: `class_id`, and no box.
+_CLASS_ID_FAMILY = "solov2"
+
 
 def clipped_boxes(result: Result) -> np.ndarray:
     """(N, 4) float32: the boxes clipped to [0, width] x [0, height]."""
@@ -30,17 +33,19 @@ def paddlex_instances(result: Result) -> np.ndarray:
 
 
 def paddlex_boxes(result: Result) -> list[dict[str, Any]]:
-    """`{"cls_id", "label", "score", "coordinate"}` per instance: clipped to the image, Python numbers."""
+    """`{"cls_id", "label", "score", "coordinate"}` per instance: clipped to the image, Python numbers; see `Result`."""
     boxes = clipped_boxes(result)
-    return [
-        {
-            "cls_id": int(result.class_ids[index]),
-            "label": result.names[result.class_ids[index]],
+    entries = []
+    for index in paddlex_instances(result):
+        class_id = int(result.class_ids[index])
+        entry = {
+            "cls_id": class_id,
+            "label": result.names[class_id],
             "score": float(result.scores[index]),
             "coordinate": boxes[index].tolist(),
         }
-        for index in paddlex_instances(result)
-    ]
+        entries.append(entry | {"class_id": class_id} if result.family == _CLASS_ID_FAMILY else entry)
+    return entries
 
 
 def paddlex_masks(result: Result) -> list[np.ndarray]:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
-from instseg_rt._core import PackedMask
+from instseg_rt._core import PackedMask, StageSpec, TensorSpec
 from instseg_rt.result import Result, Timings
 from instseg_rt.sources import SourceImage
 
+from ..open_bundle import write_open_bundle
 from ..tiny_bundle import write_tiny_bundle
 
 NAMES = ("person", "bicycle", "wine glass")
@@ -32,6 +34,22 @@ def ellipse_mask(box: Sequence[float], height: int = HEIGHT, width: int = WIDTH)
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle that finds red, green and blue areas (see tests/tiny_bundle.py)."""
     return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny.bundle")
+
+
+@pytest.fixture(scope="session")
+def open_stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StageSpec]:
+    """Stages with open sizes: `features`, `box_head`, `select` (see tests/open_bundle.py)."""
+    folder = write_open_bundle(tmp_path_factory.mktemp("bundles") / "open.bundle")
+    manifest = yaml.safe_load((folder / "manifest.yaml").read_text(encoding="utf-8"))
+    return {
+        stage["name"]: StageSpec(
+            stage["name"],
+            folder / stage["file"],
+            [TensorSpec(**tensor) for tensor in stage["inputs"]],
+            [TensorSpec(**tensor) for tensor in stage["outputs"]],
+        )
+        for stage in manifest["stages"]
+    }
 
 
 @pytest.fixture(scope="session")

@@ -247,7 +247,14 @@ def test_one_model_that_is_unknown(run: Run) -> None:
 def test_doctor(run: Run) -> None:
     code, out, _ = run("doctor")
     assert code == 0
-    for text in ("Python", "numpy", "backend openvino", "bundles can be run here", "Result.to_supervision"):
+    for text in (
+        "Python",
+        "numpy",
+        "backend openvino",
+        "backend onnxruntime",
+        "bundles can be run here",
+        "Result.to_supervision",
+    ):
         assert text in out
     report = json.loads(run("doctor", "--json")[1])
     assert report["usable"] is True
@@ -263,9 +270,15 @@ def test_doctor_without_backends(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
         "error": "libopenvino.so missing",
     }
     monkeypatch.setattr("instseg_rt._core.backends", lambda: [broken])
+    monkeypatch.setattr("instseg_rt.backend._prepared", set())
     code, out, _ = run("doctor")
     assert code == 1
     assert "cannot be used: libopenvino.so missing" in out
+    assert "bundles can be run here with --backend onnxruntime only" in out
+    monkeypatch.setattr("instseg_rt.backend.onnxruntime.installed_version", lambda: None)
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "cannot be used: not installed: pip install 'instseg-rt[onnxruntime]' (in Python" in out
     assert "bundles cannot be run here" in out
 
 

@@ -81,7 +81,7 @@ def test_channel_orders(predictor: _core.Predictor, colored_image: np.ndarray) -
         (np.zeros((4, 4, 3), np.float32), "float32"),
         (np.zeros((4, 4, 2), np.uint8), r"shape \(4, 4, 2\)"),
         (np.zeros((0, 4, 3), np.uint8), r"shape \(0, 4, 3\)"),
-        (np.zeros(4, np.uint8), r"shape \(4\)"),
+        (np.zeros(4, np.uint8), r"shape \(4,\)"),
         ([[1, 2]], "expected a numpy array"),
     ],
 )

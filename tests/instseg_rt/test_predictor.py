@@ -154,6 +154,23 @@ print(len(next(results)))
         assert done.stdout.strip().isdigit()
 
 
+def test_process_ends_while_a_thread_predicts(tiny_bundle: Path) -> None:
+    script = f"""
+import threading, numpy, instseg_rt
+predictor = instseg_rt.Predictor({str(tiny_bundle)!r}, threads=1)
+begun = threading.Event()
+def forever():
+    while True:
+        predictor(numpy.zeros((64, 64, 3), numpy.uint8))
+        begun.set()
+threading.Thread(target=forever, daemon=True).start()
+begun.wait()
+"""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 8])
 def test_results_before_a_bad_input_come_first(
     predictor: Predictor, colored_image: np.ndarray, tmp_path: Path, batch_size: int

@@ -70,10 +70,10 @@ class INSTSEG_API Predictor {
   std::unique_ptr<Impl> impl_;
 };
 
-// A backend plug-in that was found, or the reason why it cannot be used.
+// A backend that was found, or the reason why it cannot be used.
 struct BackendInfo {
   std::string name;
-  std::filesystem::path path;
+  std::filesystem::path path;  // of the plug-in; empty for a backend of the program itself
   bool available = false;
   std::string version;  // of the library that it uses; empty where not available
   std::string error;    // empty where available
@@ -81,6 +81,7 @@ struct BackendInfo {
 
 // The plug-ins in the folders of the environment variable INSTSEG_PLUGIN_PATH, in the folder of
 // this library, and in `instseg/plugins` below it. Of plug-ins with one name, the first counts.
+// After them the backends that are registered in this process (those written in Python).
 [[nodiscard]] INSTSEG_API std::vector<BackendInfo> backends();
 
 // Tells where a backend's own libraries lie when the dynamic loader does not find them by itself.

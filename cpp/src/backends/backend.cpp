@@ -25,6 +25,7 @@ constexpr std::string_view kSuffix = ".so";
 struct Registry {
   std::mutex mutex;
   std::map<fs::path, std::shared_ptr<const Backend>> loaded;
+  std::map<std::string, std::shared_ptr<const Backend>> registered;
   std::map<std::string, std::vector<fs::path>> hints;
 };
 
@@ -79,6 +80,12 @@ std::optional<std::string> missing_library(const std::string& loader_error) {
     return std::nullopt;
   }
   return loader_error.substr(0, end);
+}
+
+std::shared_ptr<const Backend> registered_backend(const std::string& name) {
+  const std::lock_guard lock(registry().mutex);
+  const auto found = registry().registered.find(name);
+  return found == registry().registered.end() ? nullptr : found->second;
 }
 
 struct Loaded {
@@ -193,6 +200,13 @@ std::shared_ptr<const Backend> load_plugin(const PluginFile& plugin) {
 std::shared_ptr<const Backend> load_backend(const std::string& name, const std::string& device) {
   std::string reasons;
   bool named_found = false;
+  if (std::shared_ptr<const Backend> backend = registered_backend(name)) {
+    if (backend->supports_device(device)) {
+      return backend;
+    }
+    named_found = true;
+    reasons = "; it does not run on it";
+  }
   for (const PluginFile& plugin : find_plugins()) {
     if (!name.empty() && plugin.name != name) {
       continue;
@@ -229,7 +243,32 @@ std::vector<BackendInfo> backends() {
     }
     infos.push_back(std::move(info));
   }
+  const std::lock_guard lock(registry().mutex);
+  for (const auto& [name, backend] : registry().registered) {
+    infos.push_back({name, {}, true, backend->version(), {}});
+  }
   return infos;
+}
+
+void register_backend(const instseg_backend& functions) {
+  auto backend = std::make_shared<const Backend>(functions);
+  const std::string name = backend->name();
+  const auto refuse = [&](const std::string& reason) {
+    throw Error(ErrorCode::invalid_argument,
+                "backend '" + name + "' cannot be registered: " + reason);
+  };
+  if (name.empty()) {
+    refuse("it needs a name");
+  }
+  for (const PluginFile& plugin : find_plugins()) {
+    if (plugin.name == name) {
+      refuse("the plug-in " + plugin.path.string() + " has this name");
+    }
+  }
+  const std::lock_guard lock(registry().mutex);
+  if (!registry().registered.emplace(name, std::move(backend)).second) {
+    refuse("there is one of this name already");
+  }
 }
 
 void set_library_hint(const std::string& backend, const fs::path& folder) {

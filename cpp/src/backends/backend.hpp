@@ -7,16 +7,20 @@
 #include <vector>
 
 #include "backends/plugin_api.h"
+#include "instseg/export.hpp"
 
 namespace instseg {
 
-// A plug-in that is loaded. It stays in the process: unloading inference libraries with threads of
-// their own is not safe.
+// A plug-in that is loaded, or a backend of the program itself. It stays in the process: unloading
+// inference libraries with threads of their own is not safe.
 class Backend {
  public:
   // Throws Error(unsupported) where the file, or a library that it needs, cannot be loaded or has
   // another interface version; the message names the file.
   explicit Backend(const std::filesystem::path& plugin);
+
+  // `functions` lives until the end of the process.
+  explicit Backend(const instseg_backend& functions) noexcept : functions_(&functions) {}
 
   [[nodiscard]] const instseg_backend& functions() const noexcept { return *functions_; }
   [[nodiscard]] std::string name() const { return functions_->name; }
@@ -35,13 +39,22 @@ struct PluginFile {
 // All plug-ins in the search folders, by name; of one name the first folder's.
 std::vector<PluginFile> find_plugins();
 
-// Loads `name`, or with an empty name the first plug-in that supports `device`. A plug-in is loaded
-// once per process.
+// Gives the registered backend `name`, or loads the plug-in of that name; with an empty name the
+// first plug-in that supports `device`: what a program registers is used only where it is named. A
+// plug-in is loaded once per process.
 //
 // Throws Error(unsupported) that says which folders were searched and why each plug-in was refused.
-std::shared_ptr<const Backend> load_backend(const std::string& name, const std::string& device);
+INSTSEG_API std::shared_ptr<const Backend> load_backend(const std::string& name,
+                                                        const std::string& device);
 
 // As load_backend for one file that find_plugins returned.
 std::shared_ptr<const Backend> load_plugin(const PluginFile& plugin);
+
+// Adds a backend that is part of the program, under the name in `functions`, which live until the
+// end of the process.
+//
+// Throws Error(invalid_argument) where the name is empty or taken, by another registered backend or
+// by a plug-in.
+INSTSEG_API void register_backend(const instseg_backend& functions);
 
 }  // namespace instseg

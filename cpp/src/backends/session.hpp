@@ -12,6 +12,7 @@
 #include "backends/stage_sizes.hpp"
 #include "instseg/bundle.hpp"
 #include "instseg/error.hpp"
+#include "instseg/export.hpp"
 
 namespace instseg {
 
@@ -33,7 +34,7 @@ struct TensorView {
 
 // One running inference with the backend's buffers. Used by one thread at a time; must not outlive
 // its Session.
-class SessionContext {
+class INSTSEG_API SessionContext {
  public:
   // inputs: one per tensor, in the manifest's order; data and the whole shape. Not written to.
   // outputs: likewise, or none at all. One with data is written there, and must come out in exactly
@@ -83,7 +84,7 @@ class SessionContext {
 };
 
 // Safe to use from many threads.
-class Session {
+class INSTSEG_API Session {
  public:
   // Compiles the stage and compares its inputs and outputs with the manifest's (names, types,
   // shapes). Throws Error(bad_bundle) where they differ, and what the backend reports.

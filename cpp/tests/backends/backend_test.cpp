@@ -97,6 +97,63 @@ TEST_F(BackendTest, MissingLibraryIsNamedAndFoundByHint) {
                [] { (void)load_backend("missing_library", "cpu"); });
 }
 
+// Of a backend that is part of the program; what it would do is not looked at.
+instseg_backend functions(const char* name, const char* device) {
+  instseg_backend backend{};
+  backend.abi_version = INSTSEG_BACKEND_ABI_VERSION;
+  backend.struct_size = sizeof(backend);
+  backend.name = name;
+  backend.version = "7";
+  backend.supports_device = std::string(device) == "cpu"
+      ? [](const char* asked) -> std::int32_t { return std::string(asked) == "cpu" ? 1 : 0; }
+  : [](const char*) -> std::int32_t { return 0; };
+  return backend;
+}
+
+// Registered backends stay: each test has names of its own, and static functions.
+TEST_F(BackendTest, RegisteredBackendIsFoundByItsName) {
+  const PluginFolder folder;
+  static const instseg_backend backend = functions("of the program", "cpu");
+  register_backend(backend);
+  const std::shared_ptr<const Backend> found = load_backend("of the program", "cpu");
+  EXPECT_EQ(&found->functions(), &backend);
+  const BackendInfo info = find(backends(), "of the program");
+  EXPECT_TRUE(info.available);
+  EXPECT_EQ(info.version, "7");
+  EXPECT_TRUE(info.path.empty());
+  expect_error(ErrorCode::unsupported, {"'of the program'", "'gpu:0'", "does not run on it"},
+               [] { (void)load_backend("of the program", "gpu:0"); });
+}
+
+TEST_F(BackendTest, RegisteredBackendIsNotUsedUnnamed) {
+  const PluginFolder folder;
+  static const instseg_backend backend = functions("a, before all plug-ins", "cpu");
+  register_backend(backend);
+  try {
+    EXPECT_NE(load_backend("", "cpu")->name(), "a, before all plug-ins");
+  } catch (const Error& error) {  // built without OpenVINO
+    EXPECT_EQ(error.code(), ErrorCode::unsupported);
+  }
+}
+
+TEST_F(BackendTest, NamesAreTakenOnce) {
+  const PluginFolder folder;
+  const fs::path plugin = folder.add("no_entry");
+  static const instseg_backend once = functions("once", "cpu");
+  static const instseg_backend again = functions("once", "none");
+  static const instseg_backend like_a_plugin = functions("no_entry", "cpu");
+  static const instseg_backend nameless = functions("", "cpu");
+  register_backend(once);
+  const auto refused = [](const instseg_backend& backend, const std::string& reason) {
+    expect_error(ErrorCode::invalid_argument, {"cannot be registered", reason},
+                 [&] { register_backend(backend); });
+  };
+  refused(again, "there is one of this name already");
+  refused(like_a_plugin, plugin.string());
+  refused(nameless, "it needs a name");
+  EXPECT_EQ(&load_backend("once", "cpu")->functions(), &once);
+}
+
 TEST_F(BackendTest, PluginIsLoadedOnce) {
   const std::vector<PluginFile> plugins = find_plugins();
   const auto openvino = std::find_if(plugins.begin(), plugins.end(), [](const PluginFile& plugin) {

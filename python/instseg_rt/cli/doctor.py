@@ -15,7 +15,8 @@ from typing import Any
 from instseg_rt.cli.console import facts, stdout_console
 
 _EPILOG = """\
-Exit code 0: bundles can be run here. 1: they cannot; the table says why.
+Exit code 0: bundles can be run here. 1: they cannot, or only with a backend that is named (--backend); the table
+says why.
 """
 
 _CPU_FLAGS = (
@@ -30,10 +31,13 @@ _CPU_FLAGS = (
     "amx_bf16",
 )
 _PACKAGES = ("instseg-rt", "numpy", "opencv-python-headless", "openvino", "PyYAML", "rich")
+_USABLE = "bundles can be run here"
+_NOT_USABLE = "bundles cannot be run here: see Runtime"
 # Optional features and the packages that they need.
 _EXTRAS = {
     "train": ("paddlepaddle", "faster-coco-eval", "matplotlib"),
     "export": ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim", "onnxruntime"),
+    "onnxruntime": ("onnxruntime",),
     "tensorrt": ("tensorrt",),
     "rtx": ("tensorrt-rtx",),
     "Result.img, non-Latin labels": ("pillow",),
@@ -49,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print what was found; 0 when bundles can be run here."""
-    runtime, usable = _runtime()
+    runtime, verdict = _runtime()
+    usable = verdict == _USABLE
     report: dict[str, dict[str, Any]] = {
         "System": _system(),
         "Packages": {name: _version(name) or "missing" for name in _PACKAGES},
@@ -62,7 +67,6 @@ def run(args: argparse.Namespace) -> int:
         console = stdout_console()
         for title, rows in report.items():
             console.print(facts(title, rows.items()))
-        verdict = "bundles can be run here" if usable else "bundles cannot be run here: see Runtime"
         console.print(verdict, markup=False, highlight=False)
     return 0 if usable else 1
 
@@ -108,20 +112,20 @@ def _extra(packages: tuple[str, ...]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _runtime() -> tuple[dict[str, Any], bool]:
+def _runtime() -> tuple[dict[str, Any], str]:
     """Rows about the C++ core, its backends and the embedded bundles, and whether a bundle could be run."""
     try:
         core = importlib.import_module("instseg_rt._core")
+        backends = importlib.import_module("instseg_rt.backend").backends()
         embedded = importlib.import_module("instseg_rt.embedded")
     except ImportError as error:
-        return {"C++ core": f"cannot be loaded: {error}"}, False
+        return {"C++ core": f"cannot be loaded: {error}"}, _NOT_USABLE
     rows: dict[str, Any] = {"C++ core": core.version()}
-    backends = core.backends()
     for backend in backends:
         state = backend["version"] if backend["available"] else f"cannot be used: {backend['error']}"
-        rows[f"backend {backend['name']}"] = f"{state} ({backend['path']})"
-    if not backends:
-        rows["backends"] = "none found: INSTSEG_PLUGIN_PATH may name the folder of the plug-ins"
+        rows[f"backend {backend['name']}"] = f"{state} ({backend['path'] or 'in Python; where it is named'})"
+    if all(backend["path"] is None for backend in backends):
+        rows["backends"] = "no plug-in found: INSTSEG_PLUGIN_PATH may name the folder of the plug-ins"
     for name, path in embedded.embedded_bundles().items():
         try:
             info = core.load_bundle(str(path))
@@ -130,4 +134,12 @@ def _runtime() -> tuple[dict[str, Any], bool]:
             rows[f"embedded bundle {name}"] = f"damaged: {error}"
     if not embedded.embedded_bundles():
         rows["embedded bundle"] = "none"
-    return rows, any(backend["available"] for backend in backends)
+    return rows, _verdict([backend for backend in backends if backend["available"]])
+
+
+def _verdict(available: list[Any]) -> str:
+    if any(backend["path"] is not None for backend in available):
+        return _USABLE
+    if available:
+        return f"bundles can be run here with --backend {available[0]['name']} only: see Runtime"
+    return _NOT_USABLE

@@ -56,9 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that choose what a bundle runs on."""
-    parser.add_argument("--device", default="cpu", help="cpu (default: cpu)")
+    parser.add_argument("--device", default="cpu", help="cpu, or gpu:0 with a backend that has one (default: cpu)")
     parser.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16 (default: fp32)")
-    parser.add_argument("--backend", help="what runs the stages (default: the one that fits the device)")
+    parser.add_argument(
+        "--backend", help="what runs the stages (default: the plug-in for the device; see `instseg doctor`)"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all cores)")
 
 

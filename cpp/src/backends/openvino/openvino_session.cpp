@@ -5,6 +5,8 @@
 #include <openvino/frontend/manager.hpp>
 #include <span>
 
+#include "backends/plugin_status.hpp"
+
 namespace instseg::openvino_backend {
 namespace {
 

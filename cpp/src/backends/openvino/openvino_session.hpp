@@ -5,24 +5,12 @@
 #include <mutex>
 #include <openvino/openvino.hpp>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "backends/plugin_api.h"
 
 namespace instseg::openvino_backend {
-
-// A failure with the status that crosses the boundary.
-class StatusError : public std::runtime_error {
- public:
-  StatusError(instseg_status status, const std::string& message)
-      : std::runtime_error(message), status_(status) {}
-  [[nodiscard]] instseg_status status() const noexcept { return status_; }
-
- private:
-  instseg_status status_;
-};
 
 // One input or output: what the core is told about it, and what OpenVINO needs to wrap memory for
 // it.

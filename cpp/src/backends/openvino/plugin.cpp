@@ -1,5 +1,4 @@
 // The C interface of the OpenVINO backend.
-#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -7,10 +6,12 @@
 
 #include "backends/openvino/openvino_session.hpp"
 #include "backends/plugin_api.h"
+#include "backends/plugin_status.hpp"
 
+using instseg::StatusError;
+using instseg::write_message;
 using instseg::openvino_backend::OpenVinoContext;
 using instseg::openvino_backend::OpenVinoSession;
-using instseg::openvino_backend::StatusError;
 
 struct instseg_session : OpenVinoSession {
   using OpenVinoSession::OpenVinoSession;
@@ -21,19 +22,6 @@ struct instseg_context : OpenVinoContext {
 };
 
 namespace {
-
-// Copies a message on one line: OpenVINO's are several lines with source positions.
-void write_message(instseg_message* message, std::string text) {
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  while (text.ends_with(' ')) {
-    text.pop_back();
-  }
-  if (message->size > 0) {
-    const std::size_t length = std::min(text.size(), message->size - 1);
-    std::memcpy(message->text, text.data(), length);
-    message->text[length] = '\0';
-  }
-}
 
 // Runs `body` and turns what it throws into a status.
 template <class Body>
