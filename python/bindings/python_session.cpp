@@ -239,9 +239,10 @@ void instseg_context::run(const instseg_memory* inputs, instseg_memory* outputs)
     }
   }
   if (is_shared(owner)) {
-    throw StatusError(INSTSEG_STATUS_BACKEND,
-                      "run() keeps an input, whose memory is about to be used for something else: "
-                      "keep a copy");
+    throw instseg::StatusError(
+        INSTSEG_STATUS_BACKEND,
+        "run() keeps an input, whose memory is about to be used for something else: "
+        "keep a copy");
   }
   shapes.resize(results.size());
   for (std::size_t i = 0; i < results.size(); ++i) {

@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO
 
 from instseg_rt import _core
 from instseg_rt.embedded import MANIFEST_NAME
-from instseg_rt.errors import Error, InvalidArgumentError, IoError, UnsupportedError
+from instseg_rt.errors import Error, InternalError, IoError, UnsupportedError
 from instseg_rt.file_lock import exclusive
 from instseg_rt.files import file_sha256
-from instseg_rt.official_weights import OFFICIAL, cache_folder, cached_weights
-
-if TYPE_CHECKING:
-    from instseg_export.exporter import ExportOptions
+from instseg_rt.official_weights import cache_folder, cached_weights
 
 Say = Callable[[str], None]
-
-# Modules of the errors that are one line about what was given.
-_USER_ERRORS = ("instseg_export.errors", "instseg_trainer.errors")
-
 
 @dataclass(frozen=True, slots=True)
 class PaddleWeights:
@@ -57,9 +53,10 @@ def converted_bundle(weights: PaddleWeights, say: Say = lambda _line: None) -> P
         return found
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / f".{weights.model}.lock", lambda: say(f"{weights.model}: waiting for another process")):
+        waiting = f"{weights.model}: waiting for another process"
+        with exclusive(folder / f".{weights.model}.lock", lambda: say(waiting)) as lock:
             found = _cached(folder, weights)
-            return found if found is not None else _convert(folder, weights, say)
+            return found if found is not None else _convert(folder, weights, lock, say)
     except OSError as error:
         raise IoError(f"{folder}: cannot be written: {error.strerror or error}; INSTSEG_CACHE names another") from error
 
@@ -86,12 +83,12 @@ def _target(folder: Path, weights: PaddleWeights) -> Path | None:
     return folder / f"{weights.model}-{key[:32]}"
 
 
-def _convert(folder: Path, weights: PaddleWeights, say: Say) -> Path:
+def _convert(folder: Path, weights: PaddleWeights, lock: IO[bytes], say: Say) -> Path:
     """With the lock: nobody else is at this model, and what is unfinished is nobody's."""
     _remove_leftovers(folder, weights.model)
     new = folder / f"{weights.model}.new"
     try:
-        _export(weights, new, say)
+        _run_conversion(weights, new, lock, say)
         target = _target(folder, weights)
         if target is None:
             raise IoError(f"{weights.model}: the official weights are gone from the cache: try again")
@@ -110,46 +107,50 @@ def _remove_leftovers(folder: Path, model: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def _export(weights: PaddleWeights, output: Path, say: Say) -> None:
-    with _export_errors(weights.model):
-        from instseg_trainer.runtime import prepare_cpu
-
-        prepare_cpu()
-        from instseg_export.exporter import ExportOptions, export_bundle
-
-        say(f"{weights.model}: converting Paddle weights, once")
-        options = ExportOptions(weights.model, weights.file or OFFICIAL, output)
-        if weights.description is not None:
-            options = _described(options, weights.description)
-        export_bundle(options, say)
-
-
-def _described(options: ExportOptions, description: Path) -> ExportOptions:
-    """With the labels and the input size of PaddleX's `inference.yml`."""
-    from instseg_export.trained import read_inference
-
-    labels, image_size = read_inference(description, options.model)
-    categories = [{"id": i, "name": name} for i, name in zip(labels.category_ids, labels.names, strict=True)]
-    file = options.output.with_name(f"{options.output.name}.categories.json")
-    file.write_text(json.dumps({"categories": categories}), encoding="utf-8")
-    return replace(options, labels=file, image_size=image_size)
-
-
-@contextmanager
-def _export_errors(model: str) -> Iterator[None]:
-    """Turns the export's errors into this package's."""
-    try:
-        yield
-    except Error:
-        raise
-    except ModuleNotFoundError as error:
+def _run_conversion(weights: PaddleWeights, output: Path, lock: IO[bytes], say: Say) -> None:
+    """`instseg_rt.conversion.convert`, in a process of its own (see there), which inherits the lock: should this one be
+    killed, the other one is still alone.
+    """
+    if not sys.executable:
         raise UnsupportedError(
-            f"{model}: Paddle weights are converted by packages that are not installed ({error.name}): pip install "
-            "'instseg-rt[export]', or give a bundle that `instseg export` made elsewhere as model_dir"
-        ) from error
-    except OSError as error:
-        raise IoError(f"{model}: {error}") from error
-    except Exception as error:
-        if type(error).__module__ in _USER_ERRORS or isinstance(error, ValueError):
-            raise InvalidArgumentError(" ".join(str(error).split())) from error
-        raise
+            f"{weights.model}: Paddle weights are converted by a Python program, which this process does not know "
+            "(sys.executable is empty): convert them with `instseg export`, and give the bundle as model_dir"
+        )
+    request = json.dumps({**asdict(weights), "output": output}, default=os.fspath)
+    reading, writing = os.pipe()
+    with open(reading, encoding="utf-8") as reports, tempfile.TemporaryFile() as printed:  # noqa: PTH123
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "instseg_rt.conversion", str(writing), request],
+                stdin=subprocess.DEVNULL,
+                stdout=printed,
+                stderr=printed,
+                pass_fds=(writing, lock.fileno()),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        finally:
+            os.close(writing)
+        try:
+            error = _follow(reports, say)
+            code = process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        if error is None and code != 0:
+            printed.seek(0)
+            last = printed.read().decode(errors="replace").split("\n")[-2:]
+            error = InternalError(f"{weights.model}: the conversion ended with code {code}: {' '.join(last).strip()}")
+    if error is not None:
+        raise error
+
+
+def _follow(reports: Iterable[str], say: Say) -> Error | None:
+    """Say what is reported; the error at its end."""
+    error = None
+    for report in reports:
+        kind, text = json.loads(report)
+        if kind == "say":
+            say(text)
+        else:
+            error = next((cls for cls in Error.__subclasses__() if cls.code == kind), Error)(text)
+    return error

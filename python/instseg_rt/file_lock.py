@@ -33,10 +33,11 @@ def try_lock(file: IO[bytes], path: Path) -> bool:
 
 
 @contextmanager
-def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[IO[bytes]]:
     """Hold the lock of `path`, a file that is for this alone and is made where it is missing.
 
-    on_wait: called once where another process has it. Raises `IoError` where the file cannot be made or locked.
+    on_wait: called once where another process has it. Gives the open file: a process that inherits it has the lock too.
+    Raises `IoError` where the file cannot be made or locked.
     """
     try:
         file = path.open("ab")
@@ -47,4 +48,4 @@ def exclusive(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
             on_wait()
             while not try_lock(file, path):
                 time.sleep(_WAIT_SECONDS)
-        yield
+        yield file
