@@ -8,11 +8,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What pyproject.toml's [build-system] asks for, and the build tools themselves: in .venv, so that a rebuild is incremental.
 BUILD_REQUIREMENTS := "scikit-build-core>=0.11" "pybind11>=3" "openvino>=2026.0" "cmeel-yaml-cpp>=0.8" "cmake>=3.25" ninja
 
-.PHONY: help setup demo test test-cpp test-python lint format clean
+.PHONY: help setup demo test test-cpp test-python sanitize lint format clean
 
 help:
 	@echo "make demo    build, install into $(VENV) and predict a rendered scene; results in output/demo/"
 	@echo "make test    build and run all tests, C++ and Python"
+	@echo "make sanitize  the C++ tests under the address, undefined-behaviour and thread sanitizers"
 	@echo "make lint    ruff, mypy, clang-format"
 	@echo "make format  apply ruff's and clang-format's layout"
 	@echo "make setup   only build and install (runtime and command line)"
@@ -46,6 +47,13 @@ test-cpp: $(VENV)/.dev-tools
 
 test-python: $(VENV)/.dev-tools setup
 	$(BIN)/python -m pytest
+
+sanitize: $(VENV)/.dev-tools
+	for preset in asan tsan; do \
+	  PATH="$(abspath $(BIN)):$$PATH" cmake --preset $$preset -G Ninja -DPython_EXECUTABLE="$(abspath $(BIN))/python" && \
+	  PATH="$(abspath $(BIN)):$$PATH" cmake --build --preset $$preset --parallel $(JOBS) && \
+	  PATH="$(abspath $(BIN)):$$PATH" ctest --preset $$preset || exit 1; \
+	done
 
 lint: $(VENV)/.dev-tools
 	$(BIN)/ruff check .

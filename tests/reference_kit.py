@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from pycocotools import mask as coco_mask
 
 IMAGES = ("a", "b")
 EXPORTED_MODELS = (
@@ -22,6 +23,31 @@ EXPORTED_MODELS = (
     "Cascade-MaskRCNN-ResNet50-FPN",
 )
 """One of each kind that is exported and run in tests; the others differ in their backbone and in widths."""
+
+
+@dataclass
+class TrainingBatch:
+    """The two images of the training goldens, resized to a square, and their objects; N of the one that has most.
+
+    images (2, 3, S, S) uint8 RGB; boxes (2, N, 4) float32 x1, y1, x2, y2; class_ids (2, N, 1) int64; pad_mask
+    (2, N, 1) float32, 1 for an object; polygons: per image and object (P, 2) x, y. All in pixels of the square.
+    """
+
+    images: np.ndarray
+    boxes: np.ndarray
+    class_ids: np.ndarray
+    pad_mask: np.ndarray
+    polygons: list[list[np.ndarray]]
+
+    def masks(self) -> np.ndarray:
+        """(2, N, S, S) uint8, the polygons as COCO draws them."""
+        size = self.images.shape[-1]
+        masks = np.zeros((*self.boxes.shape[:2], size, size), np.uint8)
+        for row, shapes in enumerate(self.polygons):
+            for column, polygon in enumerate(shapes):
+                parts = coco_mask.frPyObjects([polygon.ravel().tolist()], size, size)
+                masks[row, column] = coco_mask.decode(coco_mask.merge(parts))
+        return masks
 
 
 @dataclass
@@ -51,6 +77,32 @@ class ReferenceModel:
 
     def training(self) -> dict[str, Any]:
         return json.loads((self.folder / "training" / f"{self.name}.json").read_text())
+
+    def training_batch(self) -> TrainingBatch:
+        """What `training`'s numbers were taken of."""
+        size = self.training()["size"]
+        ground_truth = json.loads((self.folder / "training" / "ground_truth.json").read_text())
+        scale = size / ground_truth["canvas"][0]
+        samples = ground_truth["samples"]
+        shape = (len(samples), max(len(sample["objects"]) for sample in samples))
+        images = [
+            cv2.resize(self.image_rgb(sample["image"]), (size, size), interpolation=cv2.INTER_LINEAR)
+            for sample in samples
+        ]
+        batch = TrainingBatch(
+            np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)),
+            np.zeros((*shape, 4), np.float32),
+            np.zeros((*shape, 1), np.int64),
+            np.zeros((*shape, 1), np.float32),
+            [],
+        )
+        for row, sample in enumerate(samples):
+            for column, item in enumerate(sample["objects"]):
+                batch.boxes[row, column] = np.asarray(item["bbox_xyxy"]) * scale
+                batch.class_ids[row, column] = item["class"]
+                batch.pad_mask[row, column] = 1
+            batch.polygons.append([np.reshape(item["polygon"], (-1, 2)) * scale for item in sample["objects"]])
+        return batch
 
     def image_rgb(self, image: str) -> np.ndarray:
         return cv2.cvtColor(cv2.imread(str(self.folder / "images" / f"{image}.png")), cv2.COLOR_BGR2RGB)

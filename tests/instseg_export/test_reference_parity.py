@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 import instseg_rt
+from instseg_rt.models import find_model
+from tests.instseg_trainer.golden_pixels import exact_cubic, golden_pixels
 from tests.reference_kit import EXPORTED_MODELS, IMAGES, ReferenceModel, mask_iou, match_rows
 
 pytestmark = pytest.mark.slow
@@ -32,11 +35,55 @@ def test_detections_of_the_reference(shared: Path, seeded_bundle_of: Callable[[s
                 match >= 0 and is_equal(row, mask, result, match)
                 for row, mask, match in zip(rows, masks, matches, strict=True)
             ]
-            check_order(result, predictor.bundle.family)
+            check_order(result, predictor.info.family)
     assert good
-    # OpenCV's cubic resize on the machine of the goldens rounded some twenty of three million pixel values the other
-    # way. The seeded cascade finds 16 instances only, of which two large masks with ragged edges feel it.
-    assert np.mean(good) >= (0.85 if model == CASCADE else 0.99), (np.sum(good), len(good))
+    # Some forty of six million resized values lie within 1e-5 of the middle of two grey levels, and are rounded the
+    # other way than on the machine of the goldens: large masks with ragged edges, as random weights draw them, feel it.
+    # The next test is without that.
+    least = {"MaskRCNN-ResNet50-FPN": 0.98, CASCADE: 0.85}.get(model, 0.99)
+    assert np.mean(good) >= least, (np.sum(good), len(good))
+
+
+@pytest.mark.parametrize("model", [model for model in EXPORTED_MODELS if find_model(model).family == "mask_rcnn"])
+def test_detections_from_the_pixels_of_the_goldens(
+    shared: Path, seeded_bundle_of: Callable[[str], Path], model: str
+) -> None:
+    """The resized images that the goldens were made from, so that nothing is left to resize."""
+    reference = ReferenceModel.load(shared, model)
+    compared = 0
+    with instseg_rt.Predictor(seeded_bundle_of(model), threshold=0.0) as predictor:
+        size = predictor.info.input
+        for image in IMAGES:
+            rgb = reference.image_rgb(image)
+            height, width = rgb.shape[:2]
+            scale = min(size.short_side / min(height, width), size.long_side / max(height, width))
+            exact = exact_cubic(rgb, int(scale * height + 0.5), int(scale * width + 0.5))
+            result = predictor(np.ascontiguousarray(golden_pixels(image, exact)[:, :, ::-1]))
+            factors = np.asarray([exact.shape[1] / width, exact.shape[0] / height] * 2, np.float32)
+            rows, masks = reference.detections(image)
+            assert len(result) == len(rows)
+            matches = match_rows(rows, result.class_ids, result.scores, result.boxes / factors)
+            assert (matches >= 0).all()
+            if not len(rows):
+                continue
+            assert np.abs(result.boxes[matches] / factors - rows[:, 2:]).max() <= 0.05
+            assert np.abs(result.scores[matches] - rows[:, 1]).max() <= 1e-4
+            # The masks are of the resized image; looked up at the centres of the original pixels.
+            columns = ((np.arange(width) + 0.5) * factors[0]).astype(int)
+            lines = ((np.arange(height) + 0.5) * factors[1]).astype(int)
+            for match, mask in zip(matches, masks, strict=True):
+                found = result.masks[match][lines[:, None], columns]
+                # Of a smaller one a few pixels are much.
+                assert mask.sum() < 1000 or beyond_edges(found, mask) <= 0.03 * mask.sum()
+            compared += len(rows)
+    assert compared > 10
+
+
+def beyond_edges(a: np.ndarray, b: np.ndarray) -> int:
+    """Pixels that differ although all their neighbours are inside, or all outside, of `b`."""
+    kernel = np.ones((3, 3), np.uint8)
+    grown, shrunk = (change(b.astype(np.uint8), kernel).astype(bool) for change in (cv2.dilate, cv2.erode))
+    return int(np.sum((a & ~grown) | (shrunk & ~a)))
 
 
 def is_equal(row: np.ndarray, mask: np.ndarray, result: instseg_rt.Result, index: int) -> bool:

@@ -45,8 +45,8 @@ class Recorder:
     """Follows one prediction of `model` and keeps the relative errors of every tensor that has a golden.
 
     Rows of proposals and of detections are in another order where scores nearly tie: they are matched by box before
-    comparison. errors: tensor -> difference of each of its golden values, relative to the golden's mean |x| + std;
-    compared: tensor -> share of its golden values whose row was found.
+    comparison. errors: tensor -> difference of each of its golden values, relative to the larger of the value and the
+    tensor's mean |x| + std; compared: tensor -> share of its golden values whose row was found.
     """
 
     reference: ReferenceModel
@@ -80,7 +80,7 @@ class Recorder:
             known = rows >= 0
         values = paddle.gather(tensor.flatten(), paddle.to_tensor(index[known])).numpy().astype(np.float64)
         scale = np.abs(expected).mean() + expected.std()
-        self.errors[name] = np.abs(values - expected[known]) / scale
+        self.errors[name] = np.abs(values - expected[known]) / np.maximum(scale, np.abs(expected[known]))
         self.compared[name] = float(known.mean())
 
     def _see_call(self, name: str, output: Any) -> None:

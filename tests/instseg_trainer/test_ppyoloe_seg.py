@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import cv2
@@ -33,8 +32,8 @@ def model(reference: ReferenceModel) -> PPYOLOESeg:
     return model
 
 
-def network_input(rgb: np.ndarray, size: int, interpolation: int) -> np.ndarray:
-    resized = cv2.resize(rgb, (size, size), interpolation=interpolation)
+def network_input(rgb: np.ndarray, size: int) -> np.ndarray:
+    resized = cv2.resize(rgb, (size, size), interpolation=cv2.INTER_CUBIC)
     return (resized.astype(np.float32) * np.float32(1 / 255)).transpose(2, 0, 1)[None]
 
 
@@ -66,7 +65,7 @@ def test_intermediates(reference: ReferenceModel, model: PPYOLOESeg, image: str)
                 captured[name] = output.numpy()
 
         hooks.append(layer.register_forward_post_hook(keep))
-    images = paddle.to_tensor(network_input(reference.image_rgb(image), 640, cv2.INTER_CUBIC))
+    images = paddle.to_tensor(network_input(reference.image_rgb(image), 640))
     index = reference.golden[f"{image}/input.image@index"]
     assert np.abs(images.numpy().ravel()[index] - reference.golden[f"{image}/input.image"]).max() <= 1 / 255 + 1e-6
     with paddle.no_grad():
@@ -96,7 +95,7 @@ def test_intermediates(reference: ReferenceModel, model: PPYOLOESeg, image: str)
 @pytest.mark.parametrize("image", IMAGES)
 def test_detections(reference: ReferenceModel, model: PPYOLOESeg, image: str) -> None:
     rgb = reference.image_rgb(image)
-    images = paddle.to_tensor(network_input(rgb, 640, cv2.INTER_CUBIC))
+    images = paddle.to_tensor(network_input(rgb, 640))
     (found,) = model.predict(images, [rgb.shape[:2]])
     rows = reference.golden[f"{image}/out.bbox"]
     assert len(found.scores) == len(rows)
@@ -120,37 +119,15 @@ def test_nothing_found() -> None:
 
 
 @pytest.mark.slow
-def test_training_losses_and_gradients(reference: ReferenceModel, shared: Path) -> None:
+def test_training_losses_and_gradients(reference: ReferenceModel) -> None:
     training = reference.training()
-    ground_truth = json.loads((shared / "reference" / "training" / "ground_truth.json").read_text())
-    size = training["size"]
-    scale = size / ground_truth["canvas"][0]
     model = build_model(NAME, 80)
     load_weights(model, reference.seeded_state(), source="seeded weights")
     model.train()
-    samples = ground_truth["samples"]
-    count = max(len(s["objects"]) for s in samples)
-    boxes = np.zeros((len(samples), count, 4), np.float32)
-    class_ids = np.zeros((len(samples), count, 1), np.int64)
-    pad_mask = np.zeros((len(samples), count, 1), np.float32)
-    masks = np.zeros((len(samples), count, size, size), np.uint8)
-    mask_tools = pytest.importorskip("pycocotools.mask")
-    images = []
-    for i, sample in enumerate(samples):
-        images.append(network_input(reference.image_rgb(sample["image"]), size, cv2.INTER_LINEAR))
-        for j, item in enumerate(sample["objects"]):
-            boxes[i, j] = np.asarray(item["bbox_xyxy"]) * scale
-            class_ids[i, j] = item["class"]
-            pad_mask[i, j] = 1
-            rles = mask_tools.frPyObjects([list(np.asarray(item["polygon"], float) * scale)], size, size)
-            masks[i, j] = mask_tools.decode(mask_tools.merge(rles))
-    targets = Targets(
-        paddle.to_tensor(boxes),
-        paddle.to_tensor(class_ids),
-        paddle.to_tensor(masks),
-        paddle.to_tensor(pad_mask),
-    )
-    losses = model.loss(paddle.to_tensor(np.concatenate(images)), targets)
+    batch = reference.training_batch()
+    arrays = (batch.boxes, batch.class_ids, batch.masks(), batch.pad_mask)
+    targets = Targets(*(paddle.to_tensor(array) for array in arrays))
+    losses = model.loss(paddle.to_tensor(model.input_spec.normalization(batch.images)), targets)
     for name, expected in training["losses"].items():
         assert float(losses[name]) == pytest.approx(expected, rel=1e-4), name
     losses["loss"].backward()
@@ -172,7 +149,7 @@ def test_fused_model_gives_the_same_numbers(reference: ReferenceModel, model: PP
     load_weights(fused, reference.seeded_state(), source="seeded weights")
     fused.eval()
     fused.fuse()
-    images = paddle.to_tensor(network_input(reference.image_rgb("a"), 320, cv2.INTER_CUBIC))
+    images = paddle.to_tensor(network_input(reference.image_rgb("a"), 320))
     with paddle.no_grad():
         plain, folded = model.stage_outputs(images), fused.stage_outputs(images)
     for name, expected in vars(plain).items():

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -148,35 +146,13 @@ def test_detections(
     assert (np.diff(found.scores) <= 0).all()
 
 
-def golden_targets(shared: Path, size: int) -> tuple[list[str], Targets]:
-    """Names of the two images, and the training goldens' objects on a canvas of `size` x `size`."""
-    ground_truth = json.loads((shared / "reference" / "training" / "ground_truth.json").read_text())
-    scale = size / ground_truth["canvas"][0]
-    samples = ground_truth["samples"]
-    count = max(len(s["objects"]) for s in samples)
-    boxes = np.zeros((len(samples), count, 4), np.float32)
-    class_ids = np.zeros((len(samples), count, 1), np.int64)
-    pad_mask = np.zeros((len(samples), count, 1), np.float32)
-    masks = np.zeros((len(samples), count, size, size), np.uint8)
-    mask_tools = pytest.importorskip("pycocotools.mask")
-    for i, sample in enumerate(samples):
-        for j, item in enumerate(sample["objects"]):
-            boxes[i, j] = np.asarray(item["bbox_xyxy"]) * scale
-            class_ids[i, j] = item["class"]
-            pad_mask[i, j] = 1
-            rles = mask_tools.frPyObjects([list(np.asarray(item["polygon"], float) * scale)], size, size)
-            masks[i, j] = mask_tools.decode(mask_tools.merge(rles))
-    arrays = (boxes, class_ids, masks, pad_mask)
-    return [s["image"] for s in samples], Targets(*(paddle.to_tensor(array) for array in arrays))
-
-
 @pytest.mark.slow
-def test_training_losses_and_gradients(reference: ReferenceModel, model: SOLOv2, shared: Path) -> None:
+def test_training_losses_and_gradients(reference: ReferenceModel, model: SOLOv2) -> None:
     training = reference.training()
-    size = training["size"]
-    names, targets = golden_targets(shared, size)
-    resized = [cv2.resize(reference.image_rgb(name), (size, size), interpolation=cv2.INTER_LINEAR) for name in names]
-    pixels = model.input_spec.normalization(np.stack([image.transpose(2, 0, 1) for image in resized]))
+    batch = reference.training_batch()
+    arrays = (batch.boxes, batch.class_ids, batch.masks(), batch.pad_mask)
+    targets = Targets(*(paddle.to_tensor(array) for array in arrays))
+    pixels = model.input_spec.normalization(batch.images)
     difference = pixels.ravel()[training["input"]["index"]] - np.float32(training["input"]["value"])
     assert np.abs(difference).max() <= 1e-5
     model.train()  # nothing here depends on it but the flag itself: norms are frozen or GroupNorm

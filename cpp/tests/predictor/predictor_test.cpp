@@ -1,8 +1,11 @@
 // On the bundle of tests/tiny_bundle.py: 16 cells, classes red, green, blue, network input 64 x 64.
 #include "instseg/predictor.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <thread>
 
 #include "core/sha256.hpp"
@@ -43,6 +46,14 @@ class Picture {
 
 // Cell (1, 1) of the network is red: 128 x 192 pixels, cells of 48 x 32.
 Picture red_cell() { return Picture(128, 192).fill(48, 32, 96, 64, 2); }
+
+std::int64_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  std::int64_t total = 0;
+  std::int64_t resident = 0;
+  file >> total >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
 
 void expect_same(const Result& a, const Result& b) {
   EXPECT_EQ(a.image_height, b.image_height);
@@ -203,6 +214,38 @@ TEST_F(PredictorTest, ManyThreads) {
   for (std::thread& thread : threads) {
     thread.join();
   }
+}
+
+TEST_F(PredictorTest, MemoryStaysFlatUnderTwoHundredThreads) {
+  const Predictor predictor(bundle(), {.threads = 2, .contexts = 4});
+  predictor.warm_up(4);
+  const Picture red = red_cell();
+  const std::vector<ImageView> views(4, red.view());
+  const Result expected = predictor(red.view());
+  const auto round = [&](int calls) {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 200; ++i) {
+      threads.emplace_back([&, i] {
+        for (int k = 0; k < calls; ++k) {
+          if ((i + k) % 10 == 0) {
+            expect_same(predictor.predict(views).back(), expected);
+          } else {
+            expect_same(predictor(red.view()), expected);
+          }
+        }
+      });
+    }
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+  };
+  round(2);
+  [[maybe_unused]] const std::int64_t before = resident_bytes();
+  round(50);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // these keep freed memory
+  constexpr std::int64_t kSlack = std::int64_t{8} << 20;
+  EXPECT_LT(resident_bytes() - before, kSlack);
+#endif
 }
 
 TEST_F(PredictorTest, WarmUp) {

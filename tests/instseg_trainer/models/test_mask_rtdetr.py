@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -152,30 +151,6 @@ def test_detections(loaded: Loaded, evaluated: tuple[str, dict[str, float], Dete
         assert mask_iou(found.masks[match], mask) >= 0.999 or (found.masks[match] ^ mask).sum() <= 2
 
 
-def training_batch(reference: ReferenceModel, size: int) -> tuple[paddle.Tensor, Targets]:
-    """The kit's two photos and their objects."""
-    mask_tools = pytest.importorskip("pycocotools.mask")
-    ground_truth = json.loads((reference.folder / "training" / "ground_truth.json").read_text())
-    scale, samples = size / ground_truth["canvas"][0], ground_truth["samples"]
-    count = max(len(s["objects"]) for s in samples)
-    boxes = np.zeros((len(samples), count, 4), np.float32)
-    class_ids = np.zeros((len(samples), count, 1), np.int64)
-    pad_mask = np.zeros((len(samples), count, 1), np.float32)
-    masks = np.zeros((len(samples), count, size, size), np.uint8)
-    images = []
-    for i, sample in enumerate(samples):
-        resized = cv2.resize(reference.image_rgb(sample["image"]), (size, size), interpolation=cv2.INTER_LINEAR)
-        images.append((resized.astype(np.float32) * np.float32(1 / 255)).transpose(2, 0, 1))
-        for j, item in enumerate(sample["objects"]):
-            boxes[i, j] = np.asarray(item["bbox_xyxy"]) * scale
-            class_ids[i, j] = item["class"]
-            pad_mask[i, j] = 1
-            rles = mask_tools.frPyObjects([list(np.asarray(item["polygon"], float) * scale)], size, size)
-            masks[i, j] = mask_tools.decode(mask_tools.merge(rles))
-    targets = Targets(*(paddle.to_tensor(x) for x in (boxes, class_ids, masks, pad_mask)))
-    return paddle.to_tensor(np.stack(images)), targets
-
-
 @pytest.fixture
 def training(loaded: Loaded) -> Iterator[MaskRTDETR]:
     """The model in training mode with the kit's numbers for random ones; as before when the test ends."""
@@ -212,7 +187,10 @@ def test_training_losses_and_gradients(loaded: Loaded, training: MaskRTDETR) -> 
     expected = reference.training()
     bare_file = reference.folder / "training" / f"{reference.name}.no_denoising.json"
     bare = json.loads(bare_file.read_text())
-    images, targets = training_batch(reference, expected["size"])
+    batch = reference.training_batch()
+    arrays = (batch.boxes, batch.class_ids, batch.masks(), batch.pad_mask)
+    targets = Targets(*(paddle.to_tensor(array) for array in arrays))
+    images = paddle.to_tensor(model.input_spec.normalization(batch.images))
     objects = QueryTargets.from_targets(targets, expected["size"], expected["size"])
     # The features are the same with and without denoising: they are computed once.
     features = model.features(images)

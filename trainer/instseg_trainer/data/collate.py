@@ -17,7 +17,10 @@ from instseg_trainer.data.transforms import Step
 
 @dataclass(frozen=True)
 class Normalization:
-    """pixel -> (pixel * scale - mean) / std, per RGB channel."""
+    """pixel -> (pixel * scale - mean) / std, per RGB channel.
+
+    Rounded to float32 after each of the three, of which the last two are done in float64, as the reference does it.
+    """
 
     scale: float = 1.0 / 255.0
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -27,9 +30,9 @@ class Normalization:
         """(B, 3, H, W) uint8 to float32."""
         values = np.multiply(images, np.float32(self.scale), dtype=np.float32)
         if any(self.mean):
-            values -= np.array(self.mean, dtype=np.float32)[:, None, None]
+            values -= np.array(self.mean, dtype=np.float64)[:, None, None]
         if any(deviation != 1.0 for deviation in self.std):
-            values /= np.array(self.std, dtype=np.float32)[:, None, None]
+            values /= np.array(self.std, dtype=np.float64)[:, None, None]
         return values
 
 

@@ -52,3 +52,11 @@ class InstanceSegmentationModel(nn.Layer):
 
     def fuse(self) -> None:
         """Folds re-parameterisable blocks, for export: the model can no longer be trained or saved by name."""
+
+
+def check_stretched(images: paddle.Tensor, input_sizes: Sequence[tuple[int, int]] | None) -> None:
+    """Raises `ValueError` if one of `input_sizes` (see `predict`) is not that of the images: nothing is padded by a
+    model that stretches them.
+    """
+    if input_sizes is not None and any(tuple(size) != tuple(images.shape[2:]) for size in input_sizes):
+        raise ValueError(f"input sizes {list(input_sizes)}: this model stretches images to {images.shape[2:]}")

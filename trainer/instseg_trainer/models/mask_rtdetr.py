@@ -20,7 +20,7 @@ from ..losses.mask_rtdetr_loss import MaskRTDETRLoss, MaskRTDETRLossSettings
 from ..losses.point_sampling import Uniform
 from ..losses.query_targets import QueryTargets
 from ..targets import Targets
-from .base import InstanceSegmentationModel
+from .base import InstanceSegmentationModel, check_stretched
 from .deformable_attention import MultiScaleDeformableAttention
 from .denoising import DenoisingSettings, make_denoising_queries
 from .detections import Detections
@@ -187,8 +187,7 @@ class MaskRTDETR(InstanceSegmentationModel):
         score_threshold: float | None = None,
     ) -> list[Detections]:
         """See the base class. Falling score, over all classes; images are never padded."""
-        if input_sizes is not None and any(tuple(size) != tuple(images.shape[2:]) for size in input_sizes):
-            raise ValueError(f"input sizes {list(input_sizes)}: this model stretches images to {images.shape[2:]}")
+        check_stretched(images, input_sizes)
         outputs = self(images)
         threshold = self.decode.score_threshold if score_threshold is None else score_threshold
         return [

@@ -12,7 +12,7 @@ from paddle.nn import functional as F
 from ..input_spec import InputSpec
 from ..losses.ppyoloe_seg_loss import PROTOTYPE_STRIDE, PPYOLOESegLoss
 from ..targets import Targets
-from .base import InstanceSegmentationModel
+from .base import InstanceSegmentationModel, check_stretched
 from .csp_pan import CSPPAN
 from .csp_resnet import CSPResNet
 from .detections import Detections
@@ -103,8 +103,7 @@ class PPYOLOESeg(InstanceSegmentationModel):
         score_threshold: float | None = None,
     ) -> list[Detections]:
         """See the base class. Grouped by class id, falling score in each class; images are never padded."""
-        if input_sizes is not None and any(tuple(size) != tuple(images.shape[2:]) for size in input_sizes):
-            raise ValueError(f"input sizes {list(input_sizes)}: this model stretches images to {images.shape[2:]}")
+        check_stretched(images, input_sizes)
         outputs = self.stage_outputs(images)
         size = (int(images.shape[2]), int(images.shape[3]))
         decode = self.decode
