@@ -13,7 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -26,6 +27,7 @@ from instseg_rt.files import file_sha256
 from instseg_rt.official_weights import cache_folder, cached_weights
 
 Say = Callable[[str], None]
+
 
 @dataclass(frozen=True, slots=True)
 class PaddleWeights:
@@ -51,12 +53,18 @@ def converted_bundle(weights: PaddleWeights, say: Say = lambda _line: None) -> P
     found = _cached(folder, weights)
     if found is not None:
         return found
-    try:
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        waiting = f"{weights.model}: waiting for another process"
-        with exclusive(folder / f".{weights.model}.lock", lambda: say(waiting)) as lock:
-            found = _cached(folder, weights)
-            return found if found is not None else _convert(folder, weights, lock, say)
+    waiting = f"{weights.model}: waiting for another process"
+    with exclusive(folder / f".{weights.model}.lock", lambda: say(waiting)) as lock:
+        found = _cached(folder, weights)
+        return found if found is not None else _convert(folder, weights, lock, say)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise IoError(f"{folder}: cannot be written: {error.strerror or error}; INSTSEG_CACHE names another") from error
 
@@ -93,7 +101,8 @@ def _convert(folder: Path, weights: PaddleWeights, lock: IO[bytes], say: Say) ->
         if target is None:
             raise IoError(f"{weights.model}: the official weights are gone from the cache: try again")
         shutil.rmtree(target, ignore_errors=True)  # without its manifest, or it would have been found
-        new.rename(target)
+        with _writing(folder):
+            new.rename(target)
         return target
     finally:
         _remove_leftovers(folder, weights.model)

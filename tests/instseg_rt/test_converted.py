@@ -1,18 +1,15 @@
-"""Bundles made from Paddle weights: the cache, several processes, interruptions. The export is a stand-in here."""
+"""Bundles made from Paddle weights: the cache, several processes, interruptions. The export is a stand-in."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
 import yaml
@@ -20,9 +17,8 @@ import yaml
 import instseg_rt as rt
 from instseg_rt import _core, converted
 from instseg_rt.converted import PaddleWeights, converted_bundle
-from instseg_rt.model_files import find_model_files
 
-from ..tiny_bundle import write_tiny_bundle
+from .fake_export import FakeExport, use
 from .weights_server import BODY, WeightsServer
 
 MODEL = "PP-YOLOE_seg-S"
@@ -34,30 +30,6 @@ INFERENCE = {
 }
 
 
-class FakeExport:
-    """In place of instseg_export.exporter: writes the tiny bundle, and notes what it was asked for."""
-
-    def __init__(self) -> None:
-        self.asked: list[Any] = []
-        self.labels: list[Any] = []
-        self.error: BaseException | None = None
-
-    def export_bundle(self, options: Any, say: Any) -> None:
-        from instseg_rt.official_weights import find_weights
-
-        self.asked.append(options)
-        weights = find_weights(options.weights, options.model, say)
-        assert weights.is_file()
-        self.labels.append(options.labels and json.loads(options.labels.read_text()))
-        temporary = options.output.with_name(f".{options.output.name}.{os.getpid()}.tmp")
-        write_tiny_bundle(temporary)
-        if self.error is not None:
-            raise self.error
-        manifest = yaml.safe_load((temporary / "manifest.yaml").read_text())
-        (temporary / "manifest.yaml").write_text(yaml.safe_dump(manifest | {"model": options.model}))
-        temporary.rename(options.output)
-
-
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INSTSEG_CACHE", str(tmp_path / "cache"))
@@ -65,17 +37,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def export(cache: Path, monkeypatch: pytest.MonkeyPatch) -> FakeExport:
-    from dataclasses import make_dataclass
-
-    fake = FakeExport()
-    module = ModuleType("instseg_export.exporter")
-    fields = ["model", "weights", "output", ("labels", Any, None), ("image_size", Any, None)]
-    module.ExportOptions = make_dataclass("ExportOptions", fields)  # type: ignore[attr-defined]
-    module.export_bundle = fake.export_bundle  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "instseg_export.exporter", module)
-    monkeypatch.setattr("instseg_trainer.runtime.prepare_cpu", lambda: None)
-    return fake
+def export(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeExport:
+    return use(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -110,7 +73,7 @@ def test_converted_once(export: FakeExport, cache: Path, weights: Path) -> None:
     assert converted_bundle(PaddleWeights(MODEL, weights), lines.append) == bundle
     other_place = weights.rename(weights.with_name("renamed.pdparams"))
     assert converted_bundle(PaddleWeights(MODEL, other_place)) == bundle
-    assert len(export.asked) == len(lines) == 1
+    assert len(export.calls) == len(lines) == 1
 
 
 def test_what_a_bundle_depends_on(
@@ -127,15 +90,16 @@ def test_what_a_bundle_depends_on(
     monkeypatch.setattr(_core, "version", lambda: "99.0")
     seen.append(converted_bundle(PaddleWeights(MODEL, weights)))
     seen.append(converted_bundle(PaddleWeights("SOLOv2", weights)))
-    assert len(set(seen)) == len(seen) == len(export.asked)
+    assert len(set(seen)) == len(seen) == len(export.calls)
 
 
 def test_paddlex_description_in_another_place(export: FakeExport, weights: Path, tmp_path: Path) -> None:
     description = tmp_path / "inference.yml"
     description.write_text(yaml.safe_dump(INFERENCE))
     bundle = converted_bundle(PaddleWeights(MODEL, weights, description))
-    assert export.labels == [{"categories": [{"id": 1, "name": "apple"}, {"id": 2, "name": "pear"}]}]
-    assert export.asked[0].image_size == (480, 640)
+    (call,) = export.calls
+    assert call["labels"] == {"categories": [{"id": 1, "name": "apple"}, {"id": 2, "name": "pear"}]}
+    assert call["size"] == [480, 640]
     assert list(bundle.parent.glob("*.json")) == []
     description.write_text(yaml.safe_dump(INFERENCE | {"label_list": ["cat", "dog"]}))
     assert converted_bundle(PaddleWeights(MODEL, weights, description)) != bundle
@@ -146,74 +110,88 @@ def test_paddlex_description_in_another_place(export: FakeExport, weights: Path,
 def test_official_weights(export: FakeExport, server: WeightsServer, cache: Path) -> None:
     lines: list[str] = []
     bundle = converted_bundle(PaddleWeights(MODEL), lines.append)
-    assert export.asked[0].weights == "official"
+    assert export.calls[0]["weights"] == "official"
     assert lines[-1] == f"official weights of {MODEL}: {len(BODY) / 1e6:.1f} of {len(BODY) / 1e6:.1f} MB"
     assert converted_bundle(PaddleWeights(MODEL)) == bundle
     assert bundles(cache) == [bundle.name]
-    assert (len(export.asked), len(server.requests)) == (1, 1)
+    assert (len(export.calls), len(server.requests)) == (1, 1)
 
 
 def test_offline(export: FakeExport, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSTSEG_WEIGHTS_URL", "http://127.0.0.1:1")
-    monkeypatch.setattr("instseg_rt.file_download.RETRY_SECONDS", ())
-    monkeypatch.setattr("instseg_rt.file_download.time.sleep", lambda seconds: None)
     with pytest.raises(rt.IoError, match=r"cannot be downloaded: .*put there by hand, as .*_pretrained\.pdparams$"):
         rt.create_model(MODEL)
     assert bundles(cache) == []
 
 
-def test_without_the_extra_nothing_is_downloaded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("instseg_rt.official_weights.download_file", None)
-    monkeypatch.delitem(sys.modules, "instseg_export.exporter", raising=False)
-    monkeypatch.setitem(sys.modules, "onnx", None)
+def test_without_the_extra_nothing_is_downloaded(export: FakeExport, server: WeightsServer, cache: Path) -> None:
+    export.behave("without onnx")
     with pytest.raises(
         rt.UnsupportedError, match=r"not installed \(onnx\): pip install 'instseg-rt\[export\]', or give"
     ):
         rt.create_model(MODEL)
-    assert bundles(cache) == []
+    assert (bundles(cache), server.requests) == ([], [])
 
 
-def test_a_bundle_in_the_cache_needs_no_extra(
-    export: FakeExport, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bundle_in_the_cache_needs_no_extra(export: FakeExport, weights: Path) -> None:
     bundle = converted_bundle(PaddleWeights(MODEL, weights))
-    monkeypatch.setitem(sys.modules, "instseg_export.exporter", None)
-    monkeypatch.setitem(sys.modules, "paddle", None)
+    export.behave("without onnx")
     assert converted_bundle(PaddleWeights(MODEL, weights)) == bundle
 
 
-class _Interruption(KeyboardInterrupt):
-    pass
-
-
 @pytest.mark.parametrize(
-    ("error", "expected", "message"),
+    ("how", "expected", "message"),
     [
-        (ValueError("no\nsuch"), rt.InvalidArgumentError, "^no such$"),
-        (OSError(28, "No space left on device"), rt.IoError, "No space left"),
-        (rt.IoError("the server"), rt.IoError, "^the server$"),
-        (ModuleNotFoundError("x", name="paddle2onnx"), rt.UnsupportedError, r"\(paddle2onnx\): pip install"),
-        (ZeroDivisionError("a fault"), ZeroDivisionError, "a fault"),
-        (_Interruption(), _Interruption, "^$"),
+        ("ExportError", rt.InvalidArgumentError, "^this version cannot export models of family x$"),
+        ("ValueError", rt.InvalidArgumentError, "^no such$"),
+        ("OSError", rt.IoError, "No space left"),
+        ("IoError", rt.IoError, "^the server$"),
+        ("missing package", rt.UnsupportedError, r"\(paddle2onnx\): pip install"),
+        ("fault", rt.InternalError, f"^{MODEL}: the conversion failed: ZeroDivisionError: a fault$"),
+        ("crash", rt.InternalError, f"^{MODEL}: the conversion ended with code -6: the last words$"),
     ],
 )
 def test_an_export_that_fails_leaves_nothing(
-    export: FakeExport, cache: Path, weights: Path, error: BaseException, expected: type[BaseException], message: str
+    export: FakeExport, cache: Path, weights: Path, how: str, expected: type[rt.Error], message: str
 ) -> None:
-    export.error = error
+    export.behave(how)
     with pytest.raises(expected, match=message):
         converted_bundle(PaddleWeights(MODEL, weights))
     assert bundles(cache) == []
-    export.error = None
+    export.behave("well")
     assert converted_bundle(PaddleWeights(MODEL, weights)).is_dir()
 
 
-def test_the_exports_own_errors(export: FakeExport, weights: Path) -> None:
-    from instseg_export.errors import ExportError
+def test_an_interruption_ends_the_conversion(export: FakeExport, cache: Path, weights: Path) -> None:
+    export.behave("sleep 100")
 
-    export.error = ExportError("this version trains models of family x, but cannot export them")
-    with pytest.raises(rt.InvalidArgumentError, match=r"^this version trains models of family x, but cannot export"):
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        converted_bundle(PaddleWeights(MODEL, weights), interrupt)
+    assert bundles(cache) == []
+    export.behave("well")
+    assert converted_bundle(PaddleWeights(MODEL, weights)).is_dir()
+
+
+def test_no_python_program(export: FakeExport, cache: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "")
+    with pytest.raises(rt.UnsupportedError, match="`instseg export`"):
         converted_bundle(PaddleWeights(MODEL, weights))
+    assert bundles(cache) == []
+
+
+def test_paddle_stays_out_of_this_process(export: FakeExport, weights: Path) -> None:
+    script = f"""
+import pathlib, sys
+from instseg_rt.converted import PaddleWeights, converted_bundle
+del sys.modules["instseg_export.exporter"]
+converted_bundle(PaddleWeights({MODEL!r}, pathlib.Path({str(weights)!r})))
+print([name for name in ("paddle", "onnx", "instseg_export.exporter") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_a_folder_without_its_manifest_is_made_again(export: FakeExport, weights: Path) -> None:
@@ -229,117 +207,55 @@ def test_a_cache_that_cannot_be_written(export: FakeExport, weights: Path, cache
         converted_bundle(PaddleWeights(MODEL, weights))
 
 
-# A process that converts, slowly; it says when it is at it.
-PROCESS = """
-import pathlib, sys, time, types
-import instseg_trainer.runtime
-from tests.instseg_rt.test_converted import FakeExport, MODEL
-from dataclasses import make_dataclass
+def start(weights: Path) -> subprocess.Popen[str]:
+    """A process that converts, and the one that it starts for that, in a group of their own."""
+    script = f"""
+import pathlib
 from instseg_rt.converted import PaddleWeights, converted_bundle
-fake = FakeExport()
-def export_bundle(options, say):
-    print("converting", flush=True)
-    if sys.argv[2] == "killed":
-        (options.output.parent / f".{options.output.name}.1.tmp" / "stages").mkdir(parents=True)
-        options.output.mkdir()
-        time.sleep(100)
-    time.sleep(1)
-    fake.export_bundle(options, say)
-module = types.ModuleType("instseg_export.exporter")
-module.ExportOptions = make_dataclass("ExportOptions", ["model", "weights", "output", ("labels", object, None)])
-module.export_bundle = export_bundle
-sys.modules["instseg_export.exporter"] = module
-instseg_trainer.runtime.prepare_cpu = lambda: None
-print(converted_bundle(PaddleWeights(MODEL, pathlib.Path(sys.argv[1])), print), flush=True)
+print(converted_bundle(PaddleWeights({MODEL!r}, pathlib.Path({str(weights)!r})), lambda line: print(line, flush=True)))
 """
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def start(weights: Path, state: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROCESS, str(weights), state]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
-def test_two_processes_convert_once(cache: Path, weights: Path) -> None:
-    outputs = [process.communicate(timeout=60)[0] for process in [start(weights, "slow") for _ in range(3)]]
-    assert "".join(outputs).count("converting\n") == 1
-    assert "".join(outputs).count("waiting for another process\n") <= 2
+def test_several_processes_convert_once(export: FakeExport, cache: Path, weights: Path) -> None:
+    export.behave("sleep 1")
+    outputs = [process.communicate(timeout=60)[0] for process in [start(weights) for _ in range(3)]]
+    assert len(export.calls) == 1
+    assert "".join(outputs).count("waiting for another process\n") == 2
     assert len({output.splitlines()[-1] for output in outputs}) == 1
     assert len(bundles(cache)) == 1
 
 
-def test_a_killed_process_is_no_obstacle(cache: Path, weights: Path, export: FakeExport) -> None:
-    process = start(weights, "killed")
-    assert process.stdout is not None
-    while process.stdout.readline() != "converting\n":
-        pass
-    deadline = time.monotonic() + 30
-    while len(bundles(cache)) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+def test_killed_processes_are_no_obstacle(export: FakeExport, cache: Path, weights: Path) -> None:
+    export.behave("sleep 100")
+    process = start(weights)
+    wait_for(lambda: len(export.calls) == 1 and bundles(cache) != [])
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
+    assert len(bundles(cache)) == 1
+    export.behave("well")
     bundle = converted_bundle(PaddleWeights(MODEL, weights))
     assert bundles(cache) == [bundle.name]
 
 
-def touch(path: Path, text: str = "") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def test_files_of_a_bundle_and_of_trainings(tmp_path: Path, tiny_bundle: Path) -> None:
-    assert find_model_files("tiny", tiny_bundle) == tiny_bundle
-    assert find_model_files("PP-YOLOE_seg-N", None) == rt.default_bundle()
-    assert find_model_files(MODEL, None) == PaddleWeights(MODEL)
-    best = touch(tmp_path / "output/best_model/best_model.pdparams")
-    description = touch(tmp_path / "output/best_model/inference/inference.yml")
-    touch(tmp_path / "output/best_model/inference/inference.pdiparams")
-    copy = touch(tmp_path / "output/best_model/best_model/model.pdparams")
-    for folder in (best.parents[1], best.parent, best, description.parent):
-        assert find_model_files(MODEL, folder) == PaddleWeights(MODEL, best)
-        assert find_model_files(MODEL, str(folder)) == PaddleWeights(MODEL, best)
-    assert find_model_files(MODEL, copy.parent) == PaddleWeights(MODEL, copy, description)
-    plain = touch(tmp_path / "plain/model.pdparams")
-    assert find_model_files(MODEL, plain.parent) == PaddleWeights(MODEL, plain)
-    beside = touch(tmp_path / "plain/inference.yml")
-    assert find_model_files(MODEL, plain.parent) == PaddleWeights(MODEL, plain, beside)
-
-
-def test_an_inference_model_that_was_moved_within_its_training(tmp_path: Path) -> None:
-    best = touch(tmp_path / "best_model.pdparams")
-    description = touch(tmp_path / "exported/inference.yml")
-    touch(tmp_path / "exported/inference.json")
-    touch(tmp_path / "exported/inference.pdiparams")
-    assert find_model_files(MODEL, tmp_path / "exported") == PaddleWeights(MODEL, best, description)
-
-
-@pytest.mark.parametrize("name", ["inference.pdiparams", "inference.onnx"])
-def test_an_inference_model_alone(tmp_path: Path, name: str) -> None:
-    touch(tmp_path / "inference" / name)
-    with pytest.raises(rt.UnsupportedError, match=r"cannot be mapped back to the layers .* exactly; give .*official"):
-        find_model_files(MODEL, tmp_path / "inference")
-
-
-def test_folders_with_nothing(tmp_path: Path) -> None:
-    with pytest.raises(rt.InvalidArgumentError, match=r"expected a bundle \(manifest.yaml\) or trained weights"):
-        find_model_files(MODEL, tmp_path)
-    with pytest.raises(rt.IoError, match="there is no such folder"):
-        find_model_files(MODEL, tmp_path / "none")
-    with pytest.raises(rt.IoError, match="found another file"):
-        find_model_files(MODEL, touch(tmp_path / "a.txt"))
-
-
-def test_unknown_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(rt.InvalidArgumentError, match=r"unknown model 'PP-YOLO_seg-S'; did you mean PP-YOLOE_seg-S\?"):
-        find_model_files("PP-YOLO_seg-S", None)
-    with pytest.raises(rt.InvalidArgumentError, match="is a folder, which model_dir takes"):
-        find_model_files(str(tmp_path), None)
-    with pytest.raises(rt.InvalidArgumentError, match="model_name: expected a name, found 3"):
-        find_model_files(3, None)  # type: ignore[arg-type]
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / MODEL).mkdir()
-    assert find_model_files(MODEL, None) == PaddleWeights(MODEL)
+def test_a_conversion_that_outlives_its_parent_is_waited_for(export: FakeExport, cache: Path, weights: Path) -> None:
+    export.behave("sleep 2")
+    process = start(weights)
+    wait_for(lambda: len(export.calls) == 1)
+    process.kill()
+    process.wait(timeout=30)
+    export.behave("well")
+    lines: list[str] = []
+    bundle = converted_bundle(PaddleWeights(MODEL, weights), lines.append)
+    assert lines[0] == f"{MODEL}: waiting for another process"
+    assert bundles(cache) == [bundle.name]
 
 
 def test_a_weights_file_that_is_gone(cache: Path, tmp_path: Path) -> None:
