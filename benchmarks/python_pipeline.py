@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from report import BenchmarkError
+
 if TYPE_CHECKING:
     from instseg_rt._core import BundleInfo
 
@@ -42,6 +44,9 @@ class PythonPipeline:
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads
             cv2.setNumThreads(threads)
+        if bundle.input.height is None or bundle.input.width is None:
+            raise BenchmarkError(f"{bundle.model}: the Python pipeline knows models that stretch images only")
+        self._size = bundle.input.width, bundle.input.height
         core = ov.Core()
         model = core.read_model(bundle.stages[0].file)
         model.reshape({model.inputs[0]: [1, 3, bundle.input.height, bundle.input.width]})
@@ -67,7 +72,7 @@ class PythonPipeline:
             self._mask(coefficients[:, anchor], prototypes, boxes[anchor], image.shape[0], image.shape[1])
             for anchor in anchors
         ]
-        factors = np.array([self._input.width / image.shape[1], self._input.height / image.shape[0]] * 2, np.float32)
+        factors = np.array([self._size[0] / image.shape[1], self._size[1] / image.shape[0]] * 2, np.float32)
         found = (class_ids, scores[class_ids, anchors], boxes[anchors] / factors)
         times.append(time.perf_counter())
         names = ("decode", "preprocess", "inference", "postprocess")
@@ -76,7 +81,7 @@ class PythonPipeline:
 
     def _preprocess(self, image: np.ndarray) -> np.ndarray:
         spec = self._input
-        resized = cv2.resize(image, (spec.width, spec.height), interpolation=_INTERPOLATION[spec.interpolation])
+        resized = cv2.resize(image, self._size, interpolation=_INTERPOLATION[spec.interpolation])
         if spec.color == "rgb":
             resized = cv2.cvtColor(resized, cv2.COLOR_BGR2RGB)
         mean, std = np.asarray(spec.mean, np.float32), np.asarray(spec.std, np.float32)
@@ -107,8 +112,8 @@ class PythonPipeline:
     ) -> np.ndarray:
         logits = np.tensordot(coefficients, prototypes, axes=1)
         probabilities = 1 / (1 + np.exp(-logits))
-        full = cv2.resize(probabilities, (self._input.width, self._input.height), interpolation=cv2.INTER_LINEAR)
-        size = np.array([self._input.width, self._input.height] * 2)
+        full = cv2.resize(probabilities, self._size, interpolation=cv2.INTER_LINEAR)
+        size = np.array([*self._size, *self._size])
         left, top, right, bottom = np.clip(np.ceil(box), 0, size).astype(int)
         cut = np.zeros_like(full)
         cut[top:bottom, left:right] = full[top:bottom, left:right]

@@ -8,9 +8,9 @@
 namespace instseg {
 
 // Memory of the features of one run's RoIs. The activations in a head take a few times as much: so
-// that of a thousand RoIs with 1024 x 14 x 14 floats (0.8 MB) a run has 40, which is enough to keep
+// that of a thousand RoIs with 1024 x 14 x 14 floats (0.8 MB) a run has 15, which is enough to keep
 // the matrix products of a head busy.
-inline constexpr std::size_t kMaxRoiFeatureBytes = std::size_t{32} << 20;
+inline constexpr std::size_t kMaxRoiFeatureBytes = std::size_t{12} << 20;
 
 // A backend prepares for each number of RoIs that it sees for the first time, and keeps what it has
 // prepared (OpenVINO on two cores: 10 to 25 ms for a mask head, about the time of one or two RoIs).
