@@ -30,18 +30,18 @@ TEST(RoiChunks, FewSizes) {
   for (std::size_t count = 1; count <= 8000; ++count) {
     sizes.insert(plan_roi_chunks(count, kSmall).size);
   }
-  // 16 up to 16, and 8 for each doubling up to the 668 RoIs that fit.
+  // 16 up to 16, and 8 for each doubling up to the 250 RoIs that fit.
   EXPECT_LE(sizes.size(), 16U + 6 * 8);
 }
 
 TEST(RoiChunks, Examples) {
   // Nearly equal runs, not a full one and a rest.
-  EXPECT_EQ(plan_roi_chunks(1000, kSmall).rois, 500U);
-  EXPECT_EQ(plan_roi_chunks(1000, kSmall).size, 512U);
-  EXPECT_EQ(plan_roi_chunks(1000, kLarge).rois, 40U);
-  EXPECT_EQ(plan_roi_chunks(1000, kLarge).size, 40U);
+  EXPECT_EQ(plan_roi_chunks(1000, kSmall).rois, 200U);
+  EXPECT_EQ(plan_roi_chunks(1000, kSmall).size, 208U);
+  EXPECT_EQ(plan_roi_chunks(1000, kLarge).rois, 15U);
+  EXPECT_EQ(plan_roi_chunks(1000, kLarge).size, 15U);
   EXPECT_EQ(plan_roi_chunks(13, kLarge).size, 13U);
-  EXPECT_EQ(plan_roi_chunks(17, kLarge).size, 18U);
+  EXPECT_EQ(plan_roi_chunks(17, kLarge).size, 9U);
 }
 
 }  // namespace
