@@ -1,7 +1,7 @@
 """The process in which Paddle weights are converted to a bundle; `instseg_rt.converted` starts it.
 
-It is one of its own because Paddle brings libraries that also the runtime's backends bring, in other versions: loaded
-together, they damage each other's memory.
+It is one of its own because of what Paddle does to the one that imports it: it sets signal handlers, the root logger
+and the number of threads, and stays in memory.
 
     python -m instseg_rt.conversion REPORT_FD REQUEST
 

@@ -276,7 +276,7 @@ def test_weights_are_converted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Really: the weights of the embedded bundle, in PaddleX's layout with its description of labels and input."""
-    if importlib.util.find_spec("paddle2onnx") is None:  # not imported: Paddle and OpenVINO are not for one process
+    if importlib.util.find_spec("paddle2onnx") is None:  # it is for another process, not imported here
         pytest.skip("needs the [export] extra")
     monkeypatch.setenv("INSTSEG_CACHE", str(tmp_path / "cache"))
     embedded = rt.load_bundle(rt.default_bundle())

@@ -95,7 +95,7 @@ struct Loaded {
 
 // Opens the plug-in. Where a library that it needs is not on the loader's path, loads that library
 // from the hinted folders first: the loader then takes the one in memory, which has the same
-// soname.
+// soname. Its symbols stay its own: other packages of the process may bring another release of it.
 Loaded open_with_hints(const fs::path& plugin, const std::vector<fs::path>& hints) {
   std::set<std::string> preloaded;
   while (true) {
@@ -115,7 +115,7 @@ Loaded open_with_hints(const fs::path& plugin, const std::vector<fs::path>& hint
     if (found == hints.end()) {
       return {nullptr, error};
     }
-    if (dlopen((*found / *missing).c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+    if (dlopen((*found / *missing).c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
       const char* reason = dlerror();
       return {nullptr, reason != nullptr ? reason : error};
     }

@@ -1,5 +1,7 @@
 #include "backends/backend.hpp"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 
 #include "instseg/predictor.hpp"
@@ -93,6 +95,8 @@ TEST_F(BackendTest, MissingLibraryIsNamedAndFoundByHint) {
   const BackendInfo info = find(backends(), "missing_library");
   EXPECT_TRUE(info.available) << info.error;
   EXPECT_EQ(info.version, "1.2.3");
+  // Another release of the library in this process would otherwise use this one's functions.
+  EXPECT_EQ(dlsym(RTLD_DEFAULT, "instseg_test_dependency"), nullptr);
   expect_error(ErrorCode::unsupported, {"'missing_library'", "device 'cpu'", "does not run on it"},
                [] { (void)load_backend("missing_library", "cpu"); });
 }
