@@ -19,6 +19,7 @@ struct instseg_predictor {
 struct instseg_results {
   std::vector<instseg::Result> images;
   std::vector<std::string> labels;
+  std::string family;
 };
 
 namespace {
@@ -252,6 +253,7 @@ instseg_code instseg_predict(const instseg_predictor* predictor, const instseg_i
         used.predict(read_images(images, count),
                      threshold == nullptr ? std::nullopt : std::optional<float>(*threshold));
     found->labels = used.bundle().labels;
+    found->family = used.bundle().family;
     *results = found.release();
   });
 }
@@ -314,6 +316,7 @@ instseg_code instseg_results_json(const instseg_results* results, size_t image,
     }
     const instseg::Result& result = result_at(results, image);
     options.labels = results->labels;
+    options.family = results->family;
     options.mask_format =
         mask_format == INSTSEG_MASK_CROP ? instseg::MaskFormat::crop : instseg::MaskFormat::rle;
     write_text(instseg::to_json(result, options), text, size, needed);

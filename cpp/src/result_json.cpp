@@ -9,6 +9,9 @@
 namespace instseg {
 namespace {
 
+// PaddleX's entries of this family have class_id in the place of cls_id.
+constexpr std::string_view kClassIdFamily = "solov2";
+
 Box clip(const Box& box, int height, int width) {
   const auto w = static_cast<float>(width);
   const auto h = static_cast<float>(height);
@@ -20,7 +23,8 @@ Box clip(const Box& box, int height, int width) {
 int round_half_even(float value) { return static_cast<int>(std::nearbyint(value)); }
 
 void write_box(JsonWriter& json, const Instance& instance, const Box& box,
-               std::span<const std::string> labels) {
+               const JsonOptions& options) {
+  const std::span<const std::string> labels = options.labels;
   const auto class_id = static_cast<std::size_t>(instance.class_id);
   if (instance.class_id < 0 || class_id >= labels.size()) {
     throw Error(ErrorCode::invalid_argument,
@@ -40,6 +44,10 @@ void write_box(JsonWriter& json, const Instance& instance, const Box& box,
     json.number(value);
   }
   json.end_array();
+  if (options.family == kClassIdFamily) {
+    json.key("class_id");
+    json.integer(instance.class_id);
+  }
   json.end_object();
 }
 
@@ -93,7 +101,7 @@ std::string to_json(const Result& result, const JsonOptions& options) {
   json.key("boxes");
   json.begin_array();
   for (const Shown& item : shown) {
-    write_box(json, *item.instance, item.box, options.labels);
+    write_box(json, *item.instance, item.box, options);
   }
   json.end_array();
   json.key("masks");

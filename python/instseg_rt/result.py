@@ -40,7 +40,7 @@ class Timings:
 
 
 class Result:
-    """N instances of one image, in the order of the model (by class id, then falling score).
+    """N instances of one image, by falling score; of PP-YOLOE_seg and the R-CNN models by class id first.
 
     boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the image (half-open, pixel centres at +0.5), as the
         model gave them: they may reach over the border of the image.

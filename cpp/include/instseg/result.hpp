@@ -48,6 +48,7 @@ struct JsonOptions {
   std::optional<std::string_view> input_path;  // null in the JSON where absent
   std::optional<int> page_index;               // null in the JSON where absent
   std::span<const std::string> labels;         // one per class id
+  std::string_view family{};  // the bundle's; entries of "solov2" have class_id as well as cls_id
   MaskFormat mask_format = MaskFormat::crop;
   int indent =
       -1;  // spaces per level as Python's json.dumps(indent=…) lays them out; negative: one line

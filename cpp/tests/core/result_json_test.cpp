@@ -31,6 +31,13 @@ TEST(ResultJson, PaddleXLayout) {
       R"("coordinate": [0.5, 0.5, 2.5, 1.5]}], "masks": [[[0, 0], [0, 1]]]})");
 }
 
+TEST(ResultJson, ClassIdAsPaddleXNamesItForSolov2) {
+  JsonOptions chosen = options(kLabels);
+  chosen.family = "solov2";
+  EXPECT_NE(to_json(sample(), chosen).find(R"("coordinate": [0.5, 0.5, 2.5, 1.5], "class_id": 0})"),
+            std::string::npos);
+}
+
 TEST(ResultJson, PathAndPage) {
   JsonOptions chosen = options(kLabels);
   chosen.input_path = "a.tif";

@@ -41,7 +41,7 @@ std::vector<Result> run_pass(const Predictor& predictor, const std::vector<Image
   return results;
 }
 
-void write_json(const Arguments& arguments, const std::vector<std::string>& labels,
+void write_json(const Arguments& arguments, const BundleInfo& bundle,
                 const std::vector<Result>& results) {
   const std::filesystem::path& file = *arguments.json;
   std::filesystem::path temporary = file;
@@ -52,7 +52,8 @@ void write_json(const Arguments& arguments, const std::vector<std::string>& labe
     for (std::size_t i = 0; i < results.size(); ++i) {
       JsonOptions options;
       options.input_path = arguments.images[i];
-      options.labels = labels;
+      options.labels = bundle.labels;
+      options.family = bundle.family;
       options.mask_format = arguments.mask_format;
       stream << (i > 0 ? ",\n" : "\n") << to_json(results[i], options);
     }
@@ -113,7 +114,7 @@ void run(const Arguments& arguments) {
 
   print_results(arguments, predictor.bundle().labels, results);
   if (arguments.json) {
-    write_json(arguments, predictor.bundle().labels, results);
+    write_json(arguments, predictor.bundle(), results);
   }
   rows.insert(rows.begin(), decode);
   std::printf("\n%s, %s %s, %s, batch %d; decode per image, the rest per call\n%s",
