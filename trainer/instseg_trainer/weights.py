@@ -88,7 +88,7 @@ def _join_big_parameters(path: Path, content: dict[str, Any]) -> None:
             raise WeightsError(f"{path}: entry {name!r} is cut into slices that do not fit: {error}") from error
 
 
-def write_pdparams(path: str | os.PathLike[str], state: Mapping[str, paddle.Tensor]) -> None:
+def write_pdparams(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """Writes a state dict so that the reference reads it by name: to a temporary file, then renamed into place."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
