@@ -43,9 +43,14 @@ def run_mode(config: Config, threads: int | None = None) -> None:
 
 
 def check_dataset(config: Config, _threads: int | None = None) -> None:
-    if importlib.util.find_spec("instseg_trainer.dataset_tools") is None:
-        raise ConfigError("Global.mode: check_dataset is not part of this version; train checks what it reads")
-    tools = importlib.import_module("instseg_trainer.dataset_tools")
+    name = f"{__package__}.dataset_tools"
+    try:
+        tools = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        message = "Global.mode: check_dataset is not part of this installation; train checks the data that it reads"
+        raise ConfigError(message) from error
     tools.check_dataset(config)
 
 
@@ -168,7 +173,7 @@ def predict(config: Config, threads: int | None = None) -> None:
         config.Global.model, folder, device=device, batch_size=settings.batch_size, threads=threads
     ) as model:
         count = report(model.predict(settings.input), ResultFiles(output))
-    print(f"{count} results in {output}")
+    print(f"results of {count} images: {output}")
 
 
 def _runnable(path: Path) -> Path:

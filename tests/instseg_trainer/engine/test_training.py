@@ -53,6 +53,7 @@ def overrides(scenes: Path, output: Path) -> list[str]:
         "Recipe.image_size=[64, 64]",
         "Recipe.workers=0",
         "Recipe.checkpoint_interval=2",
+        "Recipe.bundle=false",
         "Train.batch_size=2",
         "Train.epochs_iters=3",
         "Train.warmup_steps=3",

@@ -24,15 +24,16 @@ def evaluate_subject(config: Config, subject: str, dataset: CocoDataset) -> tupl
         evaluator = CocoEvaluator.from_detections_file(dataset.annotation_file, path)
         return evaluator.evaluate(), evaluator
     interval, total = config.Evaluate.log_interval, len(dataset)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("evaluate", total=total)
         shown = 0
 
         def advance(done: int) -> None:
             nonlocal shown
             progress.update(bar, completed=done)
-            if not progress.console.is_terminal and interval > 0 and done // interval > shown // interval:
-                progress.console.print(f"evaluated {done} of {total} images")
+            if not console.is_terminal and interval > 0 and done // interval > shown // interval:
+                console.print(f"evaluated {done} of {total} images")
             shown = done
 
         if path.is_dir():
