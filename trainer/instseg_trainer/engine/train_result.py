@@ -57,6 +57,7 @@ def write_train_result(output: Path, model: str, result: TrainingResult, *, done
         "models": models,
         "best_ap": result.best_ap,
         "best_epoch": result.best_epoch,
+        "last_ap": result.last_ap,
         "final_loss": result.final_loss,
         "iterations": result.iterations,
         "best_weights": str(result.best_weights),
