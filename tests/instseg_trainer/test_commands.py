@@ -83,15 +83,12 @@ def test_train_leaves_what_paddlex_does(trained: Path) -> None:
     models = result["models"]
     assert sorted(models) == ["best", "last_1", "last_2", "last_3", "last_4", "last_5"]
     assert models["last_2"] == {}
-    for entry in (models["best"], models["last_1"]):
+    for entry, name in ((models["best"], "best_model"), (models["last_1"], "epoch_1")):
         assert entry["score"] == result["best_ap"] >= 0
-        assert [entry[name] for name in ("inference_config", "pdmodel", "pdiparams")] == [None] * 3
-        assert {Path(entry[name]).suffix for name in ("pdparams", "pdema", "pdopt", "pdstates")} == {
-            ".pdparams",
-            ".pdema",
-            ".pdopt",
-            ".pdstates",
-        }
+        assert [entry[key] for key in ("inference_config", "pdmodel", "pdiparams")] == [None] * 3
+        for suffix in ("pdparams", "pdema", "pdopt", "pdstates"):
+            assert entry[suffix] == f"{name}/{name}.{suffix}"
+            assert (output / entry[suffix]).read_bytes() == (output / f"epoch_1/epoch_1.{suffix}").read_bytes()
     assert not list(output.rglob("*.tmp"))
 
 

@@ -110,6 +110,7 @@ class RecipeConfig:
     unfreeze: list[str]
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
+    kept_epochs: int
     bundle: bool
     use_ema: bool
     ema_decay: float

@@ -23,7 +23,6 @@ from ..files import write_text
 from ..models import build_model
 from ..targets import Targets
 from ..weights import load_weights, read_pdparams
-from .best_model import BEST, save_best_model
 from .checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from .distributed import join_world
 from .ema import ModelEMA
@@ -32,6 +31,7 @@ from .freeze import apply_freezing
 from .inputs import misses_evaluation_size, pad_stride, sized_input, training_steps
 from .log import TrainingLog
 from .optimizer import build_optimizer
+from .saved_models import BEST, Evaluated, drop_epochs_after, save_evaluated
 from .schedule import build_schedule
 from .train_result import TrainingResult, write_train_result
 
@@ -41,8 +41,8 @@ write all the time."""
 
 
 class Trainer:
-    """Trains what `config` says and leaves in its output folder: `best_model/best_model.pdparams` (averaged weights)
-    with `.pdema`, `.pdopt` and `.pdstates`, `checkpoints/`, `config.yaml`, `categories.json`,
+    """Trains what `config` says and leaves in its output folder: `best_model/` and `epoch_<n>/` (see `saved_models`),
+    `checkpoints/`, `config.yaml`, `categories.json`,
     `train.log`, `metrics.jsonl` and `train_result.json`.
 
     With `Train.resume_path` a training goes on from its newest checkpoint, on the same curve as if it had never
@@ -94,7 +94,6 @@ class Trainer:
         self.output = Path(train.resume_path or config.Global.output)
         self.state = TrainingState(0, 0, -1.0, -1, iterations, self._fingerprint())
         self._last_saved = 0
-        self._last_ap: float | None = None
 
     def run(self) -> TrainingResult:
         """Trains to the end. KeyboardInterrupt leaves the last checkpoint behind and goes up."""
@@ -124,6 +123,8 @@ class Trainer:
                 log.say(f"resumed {self.output} at iteration {self.state.iteration}")
             self.world.broadcast_weights(list(self.model.state_dict().values()))
             self._introduce(log)
+            if self.world.is_main:
+                drop_epochs_after(self.output, self.state.iteration // self.state.iterations_per_epoch)
             self._write_result()
             final_loss = self._loop(log, ema)
         return self._write_result(final_loss, done=True)
@@ -132,7 +133,6 @@ class Trainer:
         result = TrainingResult(
             self.state.best_ap,
             self.state.best_epoch,
-            self._last_ap,
             final_loss,
             self.state.iteration,
             self.output / BEST / f"{BEST}.pdparams",
@@ -254,17 +254,12 @@ class Trainer:
                 on_progress=lambda done: progress.update(bar, completed=done),
             )
             log.evaluation(self.state.iteration, epoch, metrics)
-            self._last_ap = metrics.mask.ap
-            if metrics.mask.ap >= self.state.best_ap:
+            best = metrics.mask.ap >= self.state.best_ap
+            if best:
                 self.state.best_ap, self.state.best_epoch = metrics.mask.ap, epoch + 1
-                save_best_model(
-                    self.output,
-                    self.model.state_dict(),
-                    trained if ema is not None else None,
-                    self.optimizer.state_dict(),
-                    score=metrics.mask.ap,
-                    epoch=epoch + 1,
-                )
+            weights, optimizer = self.model.state_dict(), self.optimizer.state_dict()
+            found = Evaluated(weights, None if ema is None else trained, optimizer, metrics.mask.ap, epoch + 1)
+            save_evaluated(self.output, found, best=best, kept=self.config.Recipe.kept_epochs)
             self._write_result()
         finally:
             progress.remove_task(bar)
@@ -278,7 +273,6 @@ class Trainer:
         self.state.ema_step = 0 if ema is None else ema.step
         averages = None if ema is None else ema.state
         save_checkpoint(self.output, self.model.state_dict(), averages, self.optimizer.state_dict(), self.state)
-        self._write_result()
 
     def _restore(self, checkpoint: Checkpoint, ema: ModelEMA | None) -> None:
         saved = checkpoint.state
@@ -304,7 +298,7 @@ class Trainer:
         train, recipe = asdict(self.config.Train), asdict(self.config.Recipe)
         for key in ("resume_path", "pretrain_weight_path", "log_interval", "eval_interval"):
             del train[key]
-        for key in ("workers", "checkpoint_interval", "evaluation_batch_size", "bundle"):
+        for key in ("workers", "checkpoint_interval", "evaluation_batch_size", "bundle", "kept_epochs"):
             del recipe[key]
         content = yaml.safe_dump(
             [
