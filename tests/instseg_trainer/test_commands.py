@@ -20,6 +20,7 @@ paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
 from instseg_rt import Predictor, default_bundle
 from instseg_rt.cli import main, run_main_program
 from instseg_rt.scenes.dataset import make_dataset
+from instseg_trainer.commands import find_runnable
 from instseg_trainer.config import load_config
 from instseg_trainer.engine.checkpoint import load_checkpoint
 from instseg_trainer.errors import ConfigError
@@ -198,6 +199,31 @@ def test_predict_writes_what_it_finds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("there", "given", "expected"),
+    [
+        (["b/manifest.yaml"], "b", "b"),
+        (["out/best_model/bundle/manifest.yaml", "out/bundle/manifest.yaml"], "out", "out/best_model/bundle"),
+        (["out/best_model/best_model.pdparams", "out/bundle/manifest.yaml"], "out", "out"),
+        (["out/bundle/manifest.yaml"], "out", "out/bundle"),
+        (["best_model/bundle/manifest.yaml"], "best_model", "best_model/bundle"),
+        (["best_model/bundle/manifest.yaml"], "best_model/inference", "best_model/bundle"),
+        (["best_model/best_model.pdparams"], "best_model/inference", "best_model"),
+        (["best_model/best_model.pdparams"], "best_model/bundle", "best_model"),
+        (["inference/inference.yml", "bundle/manifest.yaml"], "inference", "inference"),
+        (["bundle/manifest.yaml"], "other", "other"),
+    ],
+)
+def test_what_model_dir_means(
+    there: list[str], given: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in there:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    assert find_runnable(Path(given)) == Path(expected)
+
+
+@pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["Global.mode=training"], "Global.mode: expected check_dataset or train or evaluate or export or predict"),
@@ -233,6 +259,14 @@ def test_a_program_that_fails_says_so_in_one_line(tmp_path: Path) -> None:
     done = run_program(tmp_path, "-o", "Global.mode=predict")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith("main.py: error: Predict.input")
+
+
+def test_main_without_the_package() -> None:
+    command = [sys.executable, "-I", "-S", str(REPOSITORY / "main.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "instseg_rt is not installed" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_check_dataset_is_handed_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import Config
+from .config import Config, dataset_folder
 from .errors import ConfigError
 from .files import write_text
 from .runtime import launched_processes, parse_devices, prepare_cpu
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from .engine.train_result import TrainingResult
 
+_BEST = "best_model"
 _BUNDLE = "bundle"
 _MANIFEST = "manifest.yaml"
 _EXPORT_PACKAGES = ("paddle2onnx", "onnx", "onnxslim", "onnxruntime")
@@ -103,7 +104,7 @@ def evaluate(
     Prints the metrics and writes `evaluate_result.json`: PaddleX's `done_flag` and `metrics.AP` (of masks), and all of
     COCO's figures. detections: a file that gets the detections as COCO results.
     """
-    dataset_dir = config.Global.needed_dataset_dir()
+    dataset_dir = dataset_folder(config)
     prepare_cpu(threads)
     from .data import CocoDataset
     from .engine.evaluate_subject import evaluate_subject
@@ -167,7 +168,12 @@ def predict(config: Config, threads: int | None = None) -> None:
     from instseg_rt import create_model
     from instseg_rt.cli.predict import ResultFiles, report
 
-    folder = None if settings.model_dir is None else _runnable(Path(settings.model_dir))
+    folder = None
+    if settings.model_dir is not None:
+        given = Path(settings.model_dir)
+        folder = find_runnable(given)
+        if folder != given:
+            _say(f"Predict.model_dir: {given}: runs {folder}")
     output = Path(config.Global.output)
     with create_model(
         config.Global.model, folder, device=device, batch_size=settings.batch_size, threads=threads
@@ -176,20 +182,22 @@ def predict(config: Config, threads: int | None = None) -> None:
     print(f"results of {count} images: {output}")
 
 
-def _runnable(path: Path) -> Path:
-    """`path`, or the bundle that a training or an export left there, or beside where PaddleX has `inference`."""
-    places = [path, path / _BUNDLE, path / "best_model" / _BUNDLE]
-    if not path.exists():
-        # What a training of PaddleX calls `inference` is `bundle` in ours; without the extra [export] there are the
-        # weights alone, which `create_model` converts.
-        places += [path.parent / _BUNDLE] if path.name == "inference" else []
-        places += [path.parent] if (path.parent / "best_model.pdparams").is_file() else []
-    for place in places:
-        if (place / _MANIFEST).is_file() or (place == path.parent and not path.exists()):
-            if place != path:
-                _say(f"Predict.model_dir: {path}: runs {place}")
-            return place
-    return path
+def find_runnable(path: Path) -> Path:
+    """What `Predict.model_dir` means to `create_model`: the bundle in a training's or an export's output folder.
+
+    A training of PaddleX leaves its static graph in `best_model/inference`, ours has `best_model/bundle`: the one is
+    taken for the other where it does not exist, or else the weights beside it, which are converted. Other paths are
+    returned as they are.
+    """
+    places = [path, path / _BEST / _BUNDLE]
+    if not (path / _BEST).is_dir():  # beside a training's best model, a bundle may be one of other weights
+        places.append(path / _BUNDLE)
+    if not path.exists() and path.name == "inference":
+        places.append(path.parent / _BUNDLE)
+    found = next((place for place in places if (place / _MANIFEST).is_file()), None)
+    if found is None and not path.exists() and (path.parent / f"{_BEST}.pdparams").is_file():
+        found = path.parent
+    return path if found is None else found
 
 
 def _say(line: str) -> None:

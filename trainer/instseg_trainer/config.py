@@ -26,12 +26,6 @@ class GlobalConfig:
     device: str
     output: str
 
-    def needed_dataset_dir(self) -> str:
-        """Raises `ConfigError` where none is given."""
-        if self.dataset_dir is None:
-            raise ConfigError("Global.dataset_dir: expected the data set's folder (-o Global.dataset_dir=DIR)")
-        return self.dataset_dir
-
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -290,6 +284,13 @@ def _checked(kind: Any, value: Any, source: str, key: str) -> Any:
             return value
     names = " or ".join("null" if o is type(None) else getattr(o, "__name__", str(o)) for o in options)
     raise ConfigError(f"{source}: {key}: expected {names}, found {value!r}")
+
+
+def dataset_folder(config: Config) -> str:
+    """`Global.dataset_dir`. Raises `ConfigError` where it is null."""
+    if config.Global.dataset_dir is None:
+        raise ConfigError("Global.dataset_dir: expected the data set's folder (-o Global.dataset_dir=DIR)")
+    return config.Global.dataset_dir
 
 
 def to_yaml(config: Config) -> str:

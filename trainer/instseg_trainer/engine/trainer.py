@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from instseg_rt.official_weights import find_weights
 
-from ..config import Config, to_yaml
+from ..config import Config, dataset_folder, to_yaml
 from ..data import Batch, CocoDataset, DataLoader
 from ..errors import CheckpointError, ConfigError
 from ..files import write_text
@@ -53,7 +53,7 @@ class Trainer:
         self.config = config
         self.world = join_world()
         train, recipe = config.Train, config.Recipe
-        dataset_dir = config.Global.needed_dataset_dir()
+        dataset_dir = dataset_folder(config)
         self.train_set = CocoDataset(dataset_dir)
         self.val_set = CocoDataset(
             dataset_dir,
