@@ -21,7 +21,7 @@ from instseg_rt import Predictor, default_bundle
 from instseg_rt.cli import main, run_main_program
 from instseg_rt.scenes.dataset import make_dataset
 from instseg_trainer.commands import find_runnable
-from instseg_trainer.config import load_config
+from instseg_trainer.config import Config, load_config
 from instseg_trainer.engine.checkpoint import load_checkpoint
 from instseg_trainer.errors import ConfigError
 from instseg_trainer.runtime import Devices, parse_devices
@@ -270,11 +270,16 @@ def test_main_without_the_package() -> None:
 
 
 def test_check_dataset_is_handed_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    checked: list[Any] = []
+    checked: list[Config] = []
     module = "instseg_trainer.dataset_tools"
-    monkeypatch.setitem(sys.modules, module, SimpleNamespace(check_dataset=checked.append))
+
+    def find_problems(config: Config) -> int:
+        checked.append(config)
+        return 1
+
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace(check_dataset=find_problems))
     arguments = ["-c", PATH_IN_PADDLEX, "-o", "Global.mode=check_dataset", "-o", "Global.dataset_dir=fruits"]
-    assert run_main_program(arguments) == 0
+    assert run_main_program(arguments) == 1
     assert [config.Global.dataset_dir for config in checked] == ["fruits"]
     monkeypatch.setitem(sys.modules, module, None)
     assert "check_dataset is not part of this installation" in error_of(capsys, "Global.mode=check_dataset")

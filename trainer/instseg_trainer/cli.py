@@ -51,8 +51,7 @@ def add_main_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_main(args: argparse.Namespace) -> int:
-    commands.run_mode(_config(args), args.threads)
-    return 0
+    return commands.run_mode(_config(args), args.threads)
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,8 +67,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_train(args: argparse.Namespace) -> int:
-    commands.train(_config(args), args.threads)
-    return 0
+    return commands.train(_config(args), args.threads)
 
 
 def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,8 +85,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_evaluate(args: argparse.Namespace) -> int:
-    commands.evaluate(_config(args), args.threads, bundle=args.bundle, detections=args.detections)
-    return 0
+    return commands.evaluate(_config(args), args.threads, bundle=args.bundle, detections=args.detections)
 
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,8 +95,7 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_export(args: argparse.Namespace) -> int:
-    commands.export(_config(args), args.threads)
-    return 0
+    return commands.export(_config(args), args.threads)
 
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
@@ -111,5 +107,4 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_predict(args: argparse.Namespace) -> int:
-    commands.predict(_config(args), args.threads)
-    return 0
+    return commands.predict(_config(args), args.threads)

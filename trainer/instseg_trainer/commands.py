@@ -1,5 +1,5 @@
-"""What PaddleX's modes do, one function each: they take a configuration, print what came of it, and leave their files
-in `Global.output`.
+"""What PaddleX's modes do, one function each: they take a configuration, print what came of it, leave their files in
+`Global.output`, and return the exit code.
 
 `main.py` chooses by `Global.mode`; `instseg train`, `evaluate`, `export` and `predict` with `-c` are the same
 functions. What a mode needs is imported by its function: running a bundle needs no Paddle.
@@ -31,19 +31,20 @@ _MANIFEST = "manifest.yaml"
 _EXPORT_PACKAGES = ("paddle2onnx", "onnx", "onnxslim", "onnxruntime")
 
 
-def run_mode(config: Config, threads: int | None = None) -> None:
-    """Does what `Global.mode` says. threads: of the CPU; None takes all cores."""
-    modes: dict[str, Callable[[Config, int | None], None]] = {
+def run_mode(config: Config, threads: int | None = None) -> int:
+    """Does what `Global.mode` says; returns the exit code. threads: of the CPU; None takes all cores."""
+    modes: dict[str, Callable[[Config, int | None], int]] = {
         "check_dataset": check_dataset,
         "train": train,
         "evaluate": evaluate,
         "export": export,
         "predict": predict,
     }
-    modes[config.Global.mode](config, threads)
+    return modes[config.Global.mode](config, threads)
 
 
-def check_dataset(config: Config, _threads: int | None = None) -> None:
+def check_dataset(config: Config, _threads: int | None = None) -> int:
+    """Returns 1 for a data set with problems, which are printed."""
     name = f"{__package__}.dataset_tools"
     try:
         tools = importlib.import_module(name)
@@ -52,10 +53,10 @@ def check_dataset(config: Config, _threads: int | None = None) -> None:
             raise
         message = "Global.mode: check_dataset is not part of this installation; train checks the data that it reads"
         raise ConfigError(message) from error
-    tools.check_dataset(config)
+    return int(tools.check_dataset(config))
 
 
-def train(config: Config, threads: int | None = None) -> None:
+def train(config: Config, threads: int | None = None) -> int:
     """Trains, and exports the best weights where the extra `[export]` is installed and `Recipe.bundle` says so."""
     devices = parse_devices(config.Global.device)
     if len(devices.numbers) > 1 and launched_processes() == 1:
@@ -76,6 +77,7 @@ def train(config: Config, threads: int | None = None) -> None:
         print(f"best mask AP {result.best_ap:.4f} (epoch {result.best_epoch}): {result.best_weights}")
         if config.Recipe.bundle:
             _export_best(config.Global.model, output, result)
+    return 0
 
 
 def _export_best(model: str, output: Path, result: TrainingResult) -> None:
@@ -98,7 +100,7 @@ def _export_best(model: str, output: Path, result: TrainingResult) -> None:
 
 def evaluate(
     config: Config, threads: int | None = None, *, bundle: Path | None = None, detections: Path | None = None
-) -> None:
+) -> int:
     """Evaluates `Evaluate.weight_path`, or `bundle`, on the data set's val part; see `evaluate_subject`.
 
     Prints the metrics and writes `evaluate_result.json`: PaddleX's `done_flag` and `metrics.AP` (of masks), and all of
@@ -126,9 +128,10 @@ def evaluate(
         evaluator.save(detections)
     print(f"{subject} on {len(dataset)} images")
     print(metrics)
+    return 0
 
 
-def export(config: Config, _threads: int | None = None) -> None:
+def export(config: Config, _threads: int | None = None) -> int:
     """Makes the bundle `Global.output`/bundle of `Export.weight_path`."""
     parse_devices(config.Global.device)  # a wrong one is an error here too; the export computes on the CPU
     prepare_cpu()
@@ -136,7 +139,7 @@ def export(config: Config, _threads: int | None = None) -> None:
 
     output = Path(config.Global.output)
     output.mkdir(parents=True, exist_ok=True)
-    export_one(_export_options(config, output / _BUNDLE))
+    return export_one(_export_options(config, output / _BUNDLE))
 
 
 def _export_options(config: Config, bundle: Path) -> ExportOptions:
@@ -154,7 +157,7 @@ def _export_options(config: Config, bundle: Path) -> ExportOptions:
     return dataclasses.replace(options, image_size=(height, width))
 
 
-def predict(config: Config, threads: int | None = None) -> None:
+def predict(config: Config, threads: int | None = None) -> int:
     """Runs `Predict.model_dir` on `Predict.input`; pictures and PaddleX's JSON go to `Global.output`."""
     settings = config.Predict
     if settings.input is None:
@@ -180,6 +183,7 @@ def predict(config: Config, threads: int | None = None) -> None:
     ) as model:
         count = report(model.predict(settings.input), ResultFiles(output))
     print(f"results of {count} images: {output}")
+    return 0
 
 
 def find_runnable(path: Path) -> Path:
