@@ -103,14 +103,15 @@ def run(args: argparse.Namespace) -> int:
         raise ExportError("expected either a model name or --all (see `instseg models`)")
     names = ("weights", "output", "num_classes", "labels", "image_size", "batch", "opset", "half_weights")
     options = ExportOptions(args.model or "", **{name: getattr(args, name) for name in names})
-    return _run_all(options) if args.all else _run_one(options)
+    return _run_all(options) if args.all else export_one(options)
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _run_one(options: ExportOptions) -> int:
+def export_one(options: ExportOptions) -> int:
+    """Exports one model and prints what became of each stage."""
     from .exporter import export_bundle
 
     report = export_bundle(options, _say)

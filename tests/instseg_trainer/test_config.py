@@ -149,3 +149,52 @@ def test_wrong_files(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             load_config(str(tmp_path / f"{name}.yaml"))
+
+
+def test_a_file_of_paddlex_is_over_the_recipe_of_its_model(tmp_path: Path) -> None:
+    """PaddleX's files have no recipe, no base, values of their own, and an address for the weights."""
+    address = "https://paddle-model-ecology.bj.bcebos.com/paddlex/official_pretrained_model/x.pdparams"
+    content = {
+        "Global": {"model": "Mask-RT-DETR-L", "mode": "evaluate", "device": "gpu:0,1,2,3", "output": "out"},
+        "Train": {"num_classes": 2, "epochs_iters": 7, "pretrain_weight_path": address},
+        "Evaluate": {"weight_path": "out/best_model/best_model.pdparams", "log_interval": 3},
+        "Export": {"weight_path": address},
+        "Predict": {
+            "batch_size": 4,
+            "model_dir": "inference",
+            "input": "a.png",
+            "kernel_option": {"run_mode": "paddle"},
+        },
+    }
+    (tmp_path / "any.yaml").write_text(yaml.safe_dump(content))
+    config, shipped = load_config(str(tmp_path / "any.yaml")), load_config("Mask-RT-DETR-L")
+    assert config.Recipe == shipped.Recipe
+    assert (config.Train.epochs_iters, config.Train.learning_rate) == (7, shipped.Train.learning_rate)
+    assert (config.Global.mode, config.Global.device, config.Export.weight_path) == ("evaluate", "gpu:0,1,2,3", address)
+    assert (config.Predict.batch_size, config.Predict.input, config.Evaluate.log_interval) == (4, "a.png", 3)
+
+
+def test_overrides_as_paddlex_writes_them() -> None:
+    config = load_config("SOLOv2", ["Train.pretrain_weight_path=None", "Predict.model_dir=None"])
+    assert (config.Train.pretrain_weight_path, config.Predict.model_dir) == (None, None)
+    config = load_config("SOLOv2", ["Predict.input=[a.png, b=c.png]"])
+    assert config.Predict.input == ["a.png", "b=c.png"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("Global.mode=test", "Global.mode: expected check_dataset or train or evaluate or export or predict"),
+        ("Predict.kernel_option.runmode=paddle", r"did you mean Predict\.kernel_option\.run_mode\?"),
+        ("Predict.kernel_option.run_mode=mkldnn", "expected paddle or trt_fp32 or trt_fp16, found 'mkldnn'"),
+        ("Predict.kernel_option=paddle", r"Predict\.kernel_option is a section"),
+        ("Predict.batch_size=two", r"Predict\.batch_size: expected int, found 'two'"),
+        ("Predict.input=3", r"Predict\.input: expected str or list or null, found 3"),
+        ("Export.weights=a", r"did you mean Export\.weight_path\?"),
+        ("Export.weight_path=null", r"Export\.weight_path: expected str, found None"),
+        ("Evaluate.log_interval=1.5", r"Evaluate\.log_interval: expected int, found 1\.5"),
+    ],
+)
+def test_wrong_values_of_the_modes(override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_config("SOLOv2", [override])

@@ -21,7 +21,7 @@ from .errors import ConfigError
 @dataclass(frozen=True)
 class GlobalConfig:
     model: str
-    mode: str
+    mode: Literal["check_dataset", "train", "evaluate", "export", "predict"]
     dataset_dir: str | None
     device: str
     output: str
@@ -44,6 +44,24 @@ class TrainConfig:
 class EvaluateConfig:
     weight_path: str
     log_interval: int
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    weight_path: str
+
+
+@dataclass(frozen=True)
+class KernelOptionConfig:
+    run_mode: Literal["paddle", "trt_fp32", "trt_fp16"]
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    batch_size: int
+    model_dir: str | None
+    input: str | list[str] | None
+    kernel_option: KernelOptionConfig
 
 
 @dataclass(frozen=True)
@@ -86,6 +104,8 @@ class RecipeConfig:
     unfreeze: list[str]
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
+    kept_epochs: int
+    bundle: bool
     use_ema: bool
     ema_decay: float
     ema_decay_type: Literal["threshold", "exponential", "normal"]
@@ -99,6 +119,8 @@ class Config:
     Global: GlobalConfig
     Train: TrainConfig
     Evaluate: EvaluateConfig
+    Export: ExportConfig
+    Predict: PredictConfig
     Recipe: RecipeConfig
 
 
@@ -132,7 +154,10 @@ def find_config(name: str) -> Path:
 
 
 def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
-    """`overrides` are KEY=VALUE with dotted keys; VALUE is YAML. Raises `ConfigError` naming the file and the key."""
+    """`overrides` are KEY=VALUE with dotted keys; VALUE is YAML, and `None` is null, as PaddleX reads it.
+
+    Raises `ConfigError` naming the file and the key.
+    """
     merged = _read(configs_folder() / "defaults.yaml")
     path = find_config(name)
     for layer, content in _layers(path):
@@ -142,7 +167,7 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
         if not separator or not key:
             raise ConfigError(f"override {text!r}: expected KEY=VALUE, such as Train.batch_size=4")
         try:
-            parsed = yaml.safe_load(value)
+            parsed = None if value == "None" else yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ConfigError(f"override {text!r}: the value is not valid YAML") from error
         tree: Any = parsed
@@ -153,7 +178,10 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def _layers(path: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """A file's content, after that of the file its `base` names (relative to it), after that one's base, …"""
+    """A file's content, after that of the file its `base` names (relative to it), after that one's base, …
+
+    PaddleX's files have neither a base nor a recipe: theirs is the shipped configuration of their model.
+    """
     layers: list[tuple[Path, dict[str, Any]]] = []
     following: Path | None = path
     while following is not None:
@@ -165,8 +193,18 @@ def _layers(path: Path) -> list[tuple[Path, dict[str, Any]]]:
         if base is not None and not isinstance(base, str):
             raise ConfigError(f"{current}: base: expected the name of a file, found {base!r}")
         layers.append((current, content))
-        following = current.parent / base if base is not None else None
+        following = current.parent / base if base is not None else _shipped_base(current, content)
     return layers[::-1]
+
+
+def _shipped_base(path: Path, content: Mapping[str, Any]) -> Path | None:
+    section = content.get("Global")
+    model = section.get("model") if isinstance(section, Mapping) else None
+    folder = configs_folder()
+    if "Recipe" in content or not isinstance(model, str) or path.resolve().is_relative_to(folder.resolve()):
+        return None
+    shipped = folder / "instance_segmentation" / f"{model}.yaml"
+    return shipped if shipped.is_file() else None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -246,6 +284,13 @@ def _checked(kind: Any, value: Any, source: str, key: str) -> Any:
             return value
     names = " or ".join("null" if o is type(None) else getattr(o, "__name__", str(o)) for o in options)
     raise ConfigError(f"{source}: {key}: expected {names}, found {value!r}")
+
+
+def dataset_folder(config: Config) -> str:
+    """`Global.dataset_dir`. Raises `ConfigError` where it is null."""
+    if config.Global.dataset_dir is None:
+        raise ConfigError("Global.dataset_dir: expected the data set's folder (-o Global.dataset_dir=DIR)")
+    return config.Global.dataset_dir
 
 
 def to_yaml(config: Config) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+
+from .errors import ConfigError
 
 
 def prepare_cpu(threads: int | None = None) -> None:
@@ -30,17 +33,46 @@ def _cpu_vendor() -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Devices:
+    """kind: cpu or gpu. numbers: of the GPUs that were named; empty: the CPU, or whichever GPU is first."""
+
+    kind: str
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def first(self) -> str:
+        return f"{self.kind}:{self.numbers[0]}" if self.numbers else self.kind
+
+
+def parse_devices(text: str) -> Devices:
+    """`Global.device`: `cpu`, `gpu`, `gpu:0` or, several, `gpu:0,1`. Raises `ConfigError`."""
+    kind, separator, listed = text.partition(":")
+    numbers = listed.split(",") if separator else []
+    if (
+        kind not in ("cpu", "gpu")
+        or (kind == "cpu" and separator)
+        or any(not number.isdecimal() for number in numbers)
+        or len(set(numbers)) < len(numbers)
+    ):
+        raise ConfigError(f"Global.device: expected cpu, gpu, gpu:0 or gpu:0,1, found {text!r}")
+    return Devices(kind, tuple(int(number) for number in numbers))
+
+
 def set_device(device: str) -> None:
-    """`cpu`, `gpu` or `gpu:0`. Raises `ConfigError` where Paddle has no such device."""
+    """`Global.device`, of several the first. In a process of `paddle.distributed.launch`, the GPU that the launcher
+    gave it. Raises `ConfigError` where Paddle has no such device.
+    """
     import paddle
 
-    from .errors import ConfigError
-
-    kind, _, index = device.partition(":")
-    if kind not in ("cpu", "gpu") or (index and not index.isdigit()):
-        raise ConfigError(f"Global.device: expected cpu, gpu or gpu:0, found {device!r}")
-    if kind == "gpu" and not paddle.is_compiled_with_cuda():
+    devices = parse_devices(device)
+    if devices.kind == "gpu" and not paddle.is_compiled_with_cuda():
         raise ConfigError(
             "Global.device: this paddlepaddle is built without CUDA: install paddlepaddle-gpu or use Global.device=cpu"
         )
-    paddle.set_device(device)
+    paddle.set_device(devices.kind if launched_processes() > 1 else devices.first)
+
+
+def launched_processes() -> int:
+    """How many processes `paddle.distributed.launch` started this one among; 1 without it."""
+    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))

@@ -48,8 +48,11 @@ class _ArrayUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError("it asks for an object outside the file")
 
 
-def read_pdparams(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of a `.pdparams` (or `.pdema`, `.pdopt` of arrays) by name, in file order. Raises `WeightsError`."""
+def read_states(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The content of a file that `paddle.save` wrote of numbers, texts and arrays by name, such as a `.pdstates`.
+
+    Raises `WeightsError`.
+    """
     path = Path(path)
     try:
         data = path.read_bytes()
@@ -64,6 +67,13 @@ def read_pdparams(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         raise WeightsError(f"{path}: refused as a weights file: {error}") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: expected a dictionary of arrays by name, found {type(content).__name__}")
+    return content
+
+
+def read_pdparams(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of a `.pdparams` (or `.pdema`, `.pdopt` of arrays) by name, in file order. Raises `WeightsError`."""
+    path = Path(path)
+    content = read_states(path)
     _join_big_parameters(path, content)
     arrays: dict[str, np.ndarray] = {}
     for name, value in content.items():
@@ -88,7 +98,7 @@ def _join_big_parameters(path: Path, content: dict[str, Any]) -> None:
             raise WeightsError(f"{path}: entry {name!r} is cut into slices that do not fit: {error}") from error
 
 
-def write_pdparams(path: str | os.PathLike[str], state: Mapping[str, paddle.Tensor]) -> None:
+def write_pdparams(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
     """Writes a state dict so that the reference reads it by name: to a temporary file, then renamed into place."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -16,6 +16,7 @@ examples:
   instseg demo                                  a rendered scene through the embedded model
   instseg predict model.bundle photo.jpg        what is in a photo
   instseg predict model.bundle frames/ --save-path out --format json,img
+  instseg predict -c PP-YOLOE_seg-S -o KEY=VALUE …    PaddleX's spelling, of export, train and evaluate too
   instseg inspect model.bundle                  what a bundle holds
   instseg COMMAND --help                        options and examples of a command
 """
@@ -34,6 +35,11 @@ class Command:
     errors: tuple[str, ...] = ()  # module:class of the errors that it raises for user mistakes, beside ours
 
 
+_PROJECT_ERRORS = (
+    "instseg_export.errors:ExportError",
+    "instseg_trainer.errors:TrainerError",
+)
+
 COMMANDS = (
     Command("predict", "run a bundle on images, videos, folders or URLs", "instseg_rt.cli.predict"),
     Command("demo", "one image through the embedded model: table, picture, JSON", "instseg_rt.cli.demo"),
@@ -47,7 +53,7 @@ COMMANDS = (
         "add_train_arguments",
         "run_train",
         extra="train",
-        errors=("instseg_trainer.errors:TrainerError",),
+        errors=_PROJECT_ERRORS,
     ),
     Command(
         "evaluate",
@@ -63,11 +69,7 @@ COMMANDS = (
         "Paddle weights -> ONNX -> bundle, verified",
         "instseg_export.cli",
         extra="export",
-        errors=(
-            "instseg_export.errors:ExportError",
-            "instseg_trainer.errors:TrainerError",
-            "builtins:ValueError",
-        ),
+        errors=(*_PROJECT_ERRORS, "builtins:ValueError"),
     ),
     Command(
         "make-dataset",
@@ -78,17 +80,76 @@ COMMANDS = (
 )
 
 
+# Subcommands that read a configuration where `-c` is among their arguments, as PaddleX's do.
+CONFIGURED = (
+    Command(
+        "predict",
+        "run Predict.model_dir of a configuration on Predict.input",
+        "instseg_trainer.cli",
+        "add_predict_arguments",
+        "run_predict",
+        errors=_PROJECT_ERRORS,
+    ),
+    Command(
+        "export",
+        "make the bundle of Export.weight_path of a configuration",
+        "instseg_trainer.cli",
+        "add_export_arguments",
+        "run_export",
+        extra="export",
+        errors=_PROJECT_ERRORS,
+    ),
+)
+
+_MAIN_PROGRAM = Command(
+    "main.py",
+    "what Global.mode of a configuration says",
+    "instseg_trainer.cli",
+    "add_main_arguments",
+    "run_main",
+    extra="train,export",
+    errors=_PROJECT_ERRORS,
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 1 error, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    chosen = _chosen(arguments)
+    return _guarded("instseg", chosen, lambda: _parse_and_run(_build_parser(chosen), arguments))
+
+
+def run_main_program(arguments: Sequence[str] | None = None) -> int:
+    """The program `main.py` at the root of the repository; exit codes as of `main`."""
+
+    def run() -> int:
+        parser = argparse.ArgumentParser(prog=_MAIN_PROGRAM.name)
+        _add_arguments(parser, _MAIN_PROGRAM)
+        return _parse_and_run(parser, sys.argv[1:] if arguments is None else arguments)
+
+    return _guarded(_MAIN_PROGRAM.name, _MAIN_PROGRAM, run)
+
+
+def _chosen(arguments: Sequence[str]) -> Command | None:
+    name = arguments[0] if arguments else None
+    configured = any(text in ("-c", "--config") or text.startswith("--config=") for text in arguments[1:])
+    return next(
+        (command for command in ((*CONFIGURED,) if configured else ()) + COMMANDS if command.name == name), None
+    )
+
+
+def _parse_and_run(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> int:
+    parsed = parser.parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = parsed.run
+    return run(parsed)
+
+
+def _guarded(program: str, command: Command | None, run: Callable[[], int]) -> int:
+    """What `run` returns; errors that are the user's are a line on stderr and an exit code."""
     # OpenCV's own log lines would stand beside the one line that says what is wrong.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    chosen = next((command for command in COMMANDS if arguments and command.name == arguments[0]), None)
     try:
-        parser = _build_parser(chosen)
-        parsed = parser.parse_args(arguments)
-        run: Callable[[argparse.Namespace], int] = parsed.run
-        return run(parsed)
+        return run()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -97,10 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_ERROR
     except Exception as error:
-        message = _message(error, chosen)
+        message = _message(error, command)
         if message is None:
             raise
-        print(f"instseg: error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
         return EXIT_ERROR
 
 
@@ -121,11 +182,15 @@ def _build_parser(chosen: Command | None) -> argparse.ArgumentParser:
             description=f"{command.help[0].upper()}{command.help[1:]}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if command is chosen:
-            module = importlib.import_module(command.module)
-            getattr(module, command.add_arguments)(subparser)
-            subparser.set_defaults(run=getattr(module, command.run))
+        if chosen is not None and command.name == chosen.name:
+            _add_arguments(subparser, chosen)
     return parser
+
+
+def _add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
+    module = importlib.import_module(command.module)
+    getattr(module, command.add_arguments)(parser)
+    parser.set_defaults(run=getattr(module, command.run))
 
 
 class _Version(argparse.Action):

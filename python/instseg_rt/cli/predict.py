@@ -6,6 +6,8 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -66,31 +68,49 @@ def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, print a line per image, write the files that were asked for."""
-    formats = _formats(args)
-    image_ids = _ImageIds(args.image_ids)
-    entries: list[dict[str, Any]] = []
-    names: set[str] = set()
+    files = _result_files(args)
     inputs = [_camera(text) if text.startswith("camera:") else text for text in args.inputs]
     with Predictor(
         args.bundle, device=args.device, backend=args.backend, precision=args.precision, threads=args.threads
     ) as predictor:
-        results = predictor.predict(inputs, args.batch_size, args.threshold)
-        for result in counted(results, "images"):
-            print(describe(result), flush=sys.stdout.isatty())
-            if not formats:
-                continue
-            stem = _unused(result.output_stem, names)
-            if "json" in formats:
-                result.save_to_json(args.save_path / f"{stem}_res.json", mask_format=args.mask_format)
-            if "img" in formats:
-                result.save_to_img(args.save_path / f"{stem}_res{picture_suffix(result)}")
-            if "coco" in formats:
-                entries += result.to_coco(image_ids.of(result))
-    if "coco" in formats:
-        _write_json(args.save_path / "coco_results.json", entries)
-        if args.image_ids is None:
-            _write_json(args.save_path / "coco_images.json", {"images": image_ids.listed})
+        report(predictor.predict(inputs, args.batch_size, args.threshold), files)
     return 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFiles:
+    """What is written of each result, and where; see `instseg predict --help`."""
+
+    folder: Path
+    formats: Sequence[str] = ("json", "img")
+    mask_format: MaskFormat = "crop"
+    image_ids: Path | None = None
+
+
+def report(results: Iterable[Result], files: ResultFiles | None) -> int:
+    """Prints a line per result and writes `files`; returns the number of results."""
+    formats = files.formats if files is not None else ()
+    image_ids = _ImageIds(files.image_ids if files is not None else None)
+    entries: list[dict[str, Any]] = []
+    names: set[str] = set()
+    count = 0
+    for result in counted(results, "images"):
+        print(describe(result), flush=sys.stdout.isatty())
+        count += 1
+        if files is None:
+            continue
+        stem = _unused(result.output_stem, names)
+        if "json" in formats:
+            result.save_to_json(files.folder / f"{stem}_res.json", mask_format=files.mask_format)
+        if "img" in formats:
+            result.save_to_img(files.folder / f"{stem}_res{picture_suffix(result)}")
+        if "coco" in formats:
+            entries += result.to_coco(image_ids.of(result))
+    if files is not None and "coco" in formats:
+        _write_json(files.folder / "coco_results.json", entries)
+        if files.image_ids is None:
+            _write_json(files.folder / "coco_images.json", {"images": image_ids.listed})
+    return count
 
 
 def describe(result: Result) -> str:
@@ -103,18 +123,18 @@ def describe(result: Result) -> str:
     return f"{name}{page}: {found} (decode {timings.decode_ms:.1f} ms, predict {timings.total_ms:.1f} ms{batch})"
 
 
-def _formats(args: argparse.Namespace) -> list[str]:
+def _result_files(args: argparse.Namespace) -> ResultFiles | None:
     if args.save_path is None:
         if args.format is not None or args.image_ids is not None:
             raise InvalidArgumentError("--format and --image-ids need --save-path, the folder to write to")
-        return []
+        return None
     formats = (args.format or "json,img").split(",")
     for name in formats:
         if name not in FORMATS:
             raise InvalidArgumentError(f"--format: expected a list of {', '.join(FORMATS)}; found {name!r}")
     if args.image_ids is not None and "coco" not in formats:
         raise InvalidArgumentError("--image-ids is for --format coco")
-    return formats
+    return ResultFiles(args.save_path, formats, args.mask_format, args.image_ids)
 
 
 def _camera(text: str) -> int:

@@ -53,6 +53,7 @@ def overrides(scenes: Path, output: Path) -> list[str]:
         "Recipe.image_size=[64, 64]",
         "Recipe.workers=0",
         "Recipe.checkpoint_interval=2",
+        "Recipe.bundle=false",
         "Train.batch_size=2",
         "Train.epochs_iters=3",
         "Train.warmup_steps=3",
@@ -94,6 +95,7 @@ def test_killed_and_resumed_ends_like_an_undisturbed_training(scenes: Path, tmp_
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+    assert json.loads((broken / "train_result.json").read_text())["done_flag"] is False
     done = load_checkpoint(broken).state.iteration
     assert 4 <= done < iterations
 
@@ -101,7 +103,8 @@ def test_killed_and_resumed_ends_like_an_undisturbed_training(scenes: Path, tmp_
         command([*overrides(scenes, broken), f"Train.resume_path={broken}"]), check=True, capture_output=True
     )
     resumed = json.loads((broken / "train_result.json").read_text())
-    assert resumed["iterations"] == iterations
+    assert (resumed["iterations"], resumed["done_flag"]) == (iterations, True)
+    assert resumed["models"] == result["models"]
     np.testing.assert_allclose(losses(broken), losses(whole), rtol=1e-6)
     expected = read_pdparams(result["best_weights"])
     for name, array in read_pdparams(resumed["best_weights"]).items():

@@ -4,11 +4,12 @@ averaged after each backward pass.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import paddle
+
+from ..runtime import launched_processes
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class World:
 
 def join_world() -> World:
     """The world that the launcher made, or a world of this process alone."""
-    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) < 2:
+    if launched_processes() < 2:
         return World()
     paddle.distributed.init_parallel_env()
     return World(paddle.distributed.get_rank(), paddle.distributed.get_world_size())

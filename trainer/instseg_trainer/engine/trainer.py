@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from instseg_rt.official_weights import find_weights
 
-from ..config import Config, to_yaml
+from ..config import Config, dataset_folder, to_yaml
 from ..data import Batch, CocoDataset, DataLoader
 from ..errors import CheckpointError, ConfigError
 from ..files import write_text
 from ..models import build_model
 from ..targets import Targets
-from ..weights import load_weights, read_pdparams, write_pdparams
+from ..weights import load_weights, read_pdparams
 from .checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
 from .distributed import join_world
 from .ema import ModelEMA
@@ -31,28 +31,19 @@ from .freeze import apply_freezing
 from .inputs import misses_evaluation_size, pad_stride, sized_input, training_steps
 from .log import TrainingLog
 from .optimizer import build_optimizer
+from .saved_models import BEST, Evaluated, drop_epochs_after, save_evaluated
 from .schedule import build_schedule
+from .train_result import TrainingResult, write_train_result
 
 _EPOCH_END_SHARE = 0.5
 """An epoch's end writes a checkpoint too where this part of the interval between two has passed: small data sets would
 write all the time."""
 
 
-@dataclass(frozen=True)
-class TrainingResult:
-    """best_ap: mask AP of the best evaluation on the val set; final_loss: the last iteration's loss."""
-
-    best_ap: float
-    best_epoch: int
-    final_loss: float
-    iterations: int
-    best_weights: Path
-
-
 class Trainer:
-    """Trains what `config` says and leaves in its output folder: `best_model/best_model.pdparams` (averaged weights),
-    `checkpoints/`,
-    `config.yaml`, `categories.json`, `train.log`, `metrics.jsonl` and `train_result.json`.
+    """Trains what `config` says and leaves in its output folder: `best_model/` and `epoch_<n>/` (see `saved_models`),
+    `checkpoints/`, `config.yaml`, `categories.json`,
+    `train.log`, `metrics.jsonl` and `train_result.json`.
 
     With `Train.resume_path` a training goes on from its newest checkpoint, on the same curve as if it had never
     stopped.
@@ -62,11 +53,10 @@ class Trainer:
         self.config = config
         self.world = join_world()
         train, recipe = config.Train, config.Recipe
-        if config.Global.dataset_dir is None:
-            raise ConfigError("Global.dataset_dir: expected the data set's folder (-o Global.dataset_dir=DIR)")
-        self.train_set = CocoDataset(config.Global.dataset_dir)
+        dataset_dir = dataset_folder(config)
+        self.train_set = CocoDataset(dataset_dir)
         self.val_set = CocoDataset(
-            config.Global.dataset_dir,
+            dataset_dir,
             "annotations/instance_val.json",
             allow_empty=True,
             categories=self.train_set.categories,
@@ -133,17 +123,23 @@ class Trainer:
                 log.say(f"resumed {self.output} at iteration {self.state.iteration}")
             self.world.broadcast_weights(list(self.model.state_dict().values()))
             self._introduce(log)
+            if self.world.is_main:
+                drop_epochs_after(self.output, self.state.iteration // self.state.iterations_per_epoch)
+            self._write_result()
             final_loss = self._loop(log, ema)
-        # Only the main process evaluates and writes.
+        return self._write_result(final_loss, done=True)
+
+    def _write_result(self, final_loss: float | None = None, done: bool = False) -> TrainingResult:
         result = TrainingResult(
             self.state.best_ap,
             self.state.best_epoch,
             final_loss,
             self.state.iteration,
-            self.output / "best_model" / "best_model.pdparams",
+            self.output / BEST / f"{BEST}.pdparams",
         )
+        # Only the main process evaluates and writes.
         if self.world.is_main:
-            write_text(self.output / "train_result.json", json.dumps(asdict(result), default=str, indent=2) + "\n")
+            write_train_result(self.output, self.config.Global.model, result, done=done)
         return result
 
     def _describe(self) -> None:
@@ -258,11 +254,13 @@ class Trainer:
                 on_progress=lambda done: progress.update(bar, completed=done),
             )
             log.evaluation(self.state.iteration, epoch, metrics)
-            if metrics.mask.ap >= self.state.best_ap:
+            best = metrics.mask.ap >= self.state.best_ap
+            if best:
                 self.state.best_ap, self.state.best_epoch = metrics.mask.ap, epoch + 1
-                best = self.output / "best_model"
-                best.mkdir(exist_ok=True)
-                write_pdparams(best / "best_model.pdparams", self.model.state_dict())
+            weights, optimizer = self.model.state_dict(), self.optimizer.state_dict()
+            found = Evaluated(weights, None if ema is None else trained, optimizer, metrics.mask.ap, epoch + 1)
+            save_evaluated(self.output, found, best=best, kept=self.config.Recipe.kept_epochs)
+            self._write_result()
         finally:
             progress.remove_task(bar)
             if trained:
@@ -300,7 +298,7 @@ class Trainer:
         train, recipe = asdict(self.config.Train), asdict(self.config.Recipe)
         for key in ("resume_path", "pretrain_weight_path", "log_interval", "eval_interval"):
             del train[key]
-        for key in ("workers", "checkpoint_interval", "evaluation_batch_size"):
+        for key in ("workers", "checkpoint_interval", "evaluation_batch_size", "bundle", "kept_epochs"):
             del recipe[key]
         content = yaml.safe_dump(
             [
