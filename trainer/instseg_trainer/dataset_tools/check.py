@@ -43,13 +43,12 @@ def check(
     on_images(sum(len(found.images) for found in sets))
     check_images(folder, sets, findings, on_image)
     train, val = read["train"], read["val"]
-    if train is None or val is None:
-        return None
-    check_overlap(train, val, findings)
-    _compare_categories(train, val, findings)
+    if train is not None and val is not None:
+        check_overlap(train, val, findings)
+        _compare_categories(train, val, findings)
     # An image in both parts is found by its name and by its content.
-    findings.problems = list(dict.fromkeys(findings.problems))
-    return None if findings.problems else CheckedDataset(folder, train, val)
+    findings.problems = sorted(dict.fromkeys(findings.problems), key=lambda problem: problem.file)
+    return CheckedDataset(folder, train, val) if train and val and not findings.problems else None
 
 
 def _compare_categories(train: CocoSet, val: CocoSet, findings: Findings) -> None:

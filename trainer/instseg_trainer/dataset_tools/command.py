@@ -78,7 +78,8 @@ def _convert_split_check(folder: Path, config: Config, findings: Findings) -> Ch
         if done is None:
             return None
         print(done)
-    with Progress(transient=True, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    with Progress(transient=True, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("images", total=None)
         return check(
             folder,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from instseg_trainer.dataset_tools.report import PICTURE_FOLDER
 
 _COLORS = {"train": (178, 108, 40), "val": (60, 150, 245)}  # blue, green, red
 _INK, _PALE, _BACKGROUND = (40, 40, 40), (222, 222, 222), (255, 255, 255)
-_TEXT, _BAR, _GAP, _MARGIN = 14, 11, 9, 18  # pixels
+_TEXT, _BAR, _GAP, _MARGIN = 14, 13, 9, 18  # pixels
 _ROW = 2 * _BAR + _GAP
 _BAR_LENGTH = 420  # of the largest count
 _MAXIMUM_LABEL = 260  # a longer label is cut to this width
-# Classes in a column of the chart, and columns: the most frequent classes fill it, the rest is counted below.
-_CLASSES_PER_COLUMN, _MAXIMUM_COLUMNS = 100, 20
+# Rows of one column of the chart: as many as make it about as high as wide, and at least so many.
+_MINIMUM_ROWS, _ROWS_OF_SQUARE = 40, 15
+_MAXIMUM_CLASSES = 2000  # the most frequent ones are shown
 
 # (label, category id, instances in train, instances in val)
 _Row = tuple[str, int, int, int]
@@ -42,8 +44,9 @@ def write_histogram(train: CocoSet, val: CocoSet, output: Path) -> str:
 
 def draw_histogram(rows: list[_Row], totals: Mapping[str, int]) -> np.ndarray:
     """The chart as (H, W, 3) uint8 BGR; each row is a class with its two counts, written beside its bars."""
-    shown = rows[: _CLASSES_PER_COLUMN * _MAXIMUM_COLUMNS]
-    columns = [shown[k : k + _CLASSES_PER_COLUMN] for k in range(0, len(shown), _CLASSES_PER_COLUMN)]
+    shown = rows[:_MAXIMUM_CLASSES]
+    height = max(_MINIMUM_ROWS, math.isqrt(_ROWS_OF_SQUARE * len(shown)))
+    columns = [shown[k : k + height] for k in range(0, len(shown), height)]
     largest = max(1, *(count for row in rows for count in row[2:]))
     title = _text(f"instances of {len(rows)} classes" + (f", the first {len(shown)}" if len(shown) < len(rows) else ""))
     chart = np.hstack(_even_heights([_column(column, largest) for column in columns]))
@@ -85,9 +88,14 @@ def _column(rows: list[_Row], largest: int) -> np.ndarray:
 
 
 def _label(label: str, category_id: int) -> TextImage:
-    """The label, or the category id where no font of this machine has its characters."""
-    text = render_text((label, f"category {category_id}"), _TEXT)
-    return TextImage(text.coverage[:, :_MAXIMUM_LABEL], text.padding)
+    """The label, cut where it is long; the category id where no font of this machine has its characters."""
+    fallback = f"category {category_id}"
+    text = render_text((label, fallback), _TEXT)
+    length = len(label)
+    while text.width > _MAXIMUM_LABEL:
+        length = min(length - 1, length * _MAXIMUM_LABEL // text.width)
+        text = render_text((f"{label[:length].rstrip()}...", fallback), _TEXT)
+    return text
 
 
 def _text(text: str) -> TextImage:
