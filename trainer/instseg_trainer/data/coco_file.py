@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from instseg_trainer.data.errors import DataError
 
@@ -105,11 +105,16 @@ def read_entries(document: dict[str, Any], path: Path, key: str) -> list[dict[st
     return entries
 
 
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether a JSON value is a text that is not empty and can be written again: JSON can hold half characters."""
+    return isinstance(value, str) and bool(value) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
 def read_category(item: dict[str, Any], where: str) -> Category:
     """One of `categories`; `where` begins every error message."""
     category_id = read_identifier(item, "id", where)
     label = item.get("name")
-    if not isinstance(label, str) or not label:
+    if not is_text(label):
         raise DataError(f"{where}: name is {label!r}, expected a text")
     return Category(category_id, label)
 
@@ -117,7 +122,7 @@ def read_category(item: dict[str, Any], where: str) -> Category:
 def read_image(item: dict[str, Any], where: str) -> ImageEntry:
     """One of `images`, its id aside; `where` begins every error message."""
     name = item.get("file_name")
-    if not isinstance(name, str) or not name or "\0" in name:
+    if not is_text(name) or "\0" in name:
         raise DataError(f"{where}: file_name is {name!r}, expected a path inside the image folder")
     for path in (PurePosixPath(name), PureWindowsPath(name)):
         if path.is_absolute() or path.drive or ".." in path.parts:

@@ -38,7 +38,7 @@ def check_dataset(config: Config) -> int:
     findings = Findings()
     dataset = _convert_split_check(folder, config, findings)
     for note in findings.notes[:_MAXIMUM_NOTES]:
-        print(f"note: {note}")
+        print(f"note: {note}".encode(errors="backslashreplace").decode())
     if len(findings.notes) > _MAXIMUM_NOTES:
         print(f"note: … and {len(findings.notes) - _MAXIMUM_NOTES} more")
     if dataset is None:

@@ -44,6 +44,14 @@ def check_images(folder: Path, sets: Sequence[CocoSet], findings: Findings, adva
                 findings.problems.append(_overlap(part, image_id, first_part, first_id))
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False too for a name that no file can have."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def check_overlap(train: CocoSet, val: CocoSet, findings: Findings) -> None:
     """Images that both parts name; needs no file. (`check_images` finds equal files of other names.)"""
     names = {normalized_name(image.file_name): image_id for image_id, image in train.images.items()}
@@ -63,7 +71,7 @@ def _overlap(part: CocoSet, image_id: int, first_part: CocoSet, first_id: int) -
 def _examine(images: Path, image: ImageEntry) -> _Verdict:
     path = images / image.file_name
     shown = f"{IMAGE_FOLDER}/{image.file_name}"
-    if not path.is_file():
+    if not is_file(path):
         hint = "; write / between folders" if "\\" in image.file_name else ""
         return _Verdict((Kind.MISSING_IMAGE, f"file not found: {shown}{hint}"), None)
     try:

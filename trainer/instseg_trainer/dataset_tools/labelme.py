@@ -8,12 +8,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from instseg_rt.files import read_bytes, write_atomically
 from instseg_trainer.dataset_tools.coco_set import PARTS, annotation_file
-from instseg_trainer.dataset_tools.image_files import IMAGE_FOLDER
+from instseg_trainer.dataset_tools.image_files import IMAGE_FOLDER, is_file
 from instseg_trainer.dataset_tools.labelme_file import (
     LabelMeFile,
     is_labelme,
@@ -87,9 +87,9 @@ def _listed(folder: Path, findings: Findings) -> dict[str, list[str]]:
             if not line.strip():
                 continue
             entry = f"line {number}"
-            if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+            if name.is_absolute() or ".." in name.parts or PureWindowsPath(name).drive:
                 findings.add(Kind.CONVERSION, list_name, entry, f"{line.strip()!r} leaves the data set's folder")
-            elif not (folder / name).is_file():
+            elif not is_file(folder / name):
                 findings.add(Kind.CONVERSION, list_name, entry, f"file not found: {name}")
             elif str(name) in seen:
                 findings.add(Kind.CONVERSION, list_name, entry, f"{name} is listed twice ({seen[str(name)]})")

@@ -9,9 +9,9 @@ from typing import Any
 from instseg_rt.errors import Error
 from instseg_rt.files import read_bytes
 from instseg_rt.image_file import decode_image
-from instseg_trainer.data.coco_file import read_json
+from instseg_trainer.data.coco_file import is_text, read_json
 from instseg_trainer.data.errors import DataError
-from instseg_trainer.dataset_tools.image_files import IMAGE_FOLDER
+from instseg_trainer.dataset_tools.image_files import IMAGE_FOLDER, is_file
 from instseg_trainer.dataset_tools.labelme_shapes import LabelMeObject, decode_embedded, embedded_bytes, read_shape
 from instseg_trainer.dataset_tools.problems import Findings, Kind
 
@@ -94,10 +94,11 @@ def _add_shape(
 def _read_image(folder: Path, name: str, document: dict[str, Any]) -> LabelMeFile:
     """Finds the image and compares its size with the annotated one."""
     image_path = document["imagePath"]
-    if not isinstance(image_path, str) or not image_path.strip() or "\0" in image_path:
+    if not is_text(image_path) or "\0" in image_path:
         raise DataError(f"imagePath is {image_path!r:.80}, expected a file name")
     # A path of Windows is one here too; a name of Linux has no backslash that anyone wants.
-    path = PurePosixPath(PureWindowsPath(image_path).as_posix())
+    windows_path = PureWindowsPath(image_path)
+    path = PurePosixPath(windows_path.name if windows_path.drive else windows_path.as_posix())
     image = _find_image(folder, PurePosixPath(name).parent, path)
     if image is not None:
         shown = str(image.relative_to(folder))
@@ -130,7 +131,7 @@ def _find_image(folder: Path, below: PurePosixPath, path: PurePosixPath) -> Path
     Paths of other machines are common, so the file's name alone is enough beside the LabelMe file and in `images/`.
     """
     root = folder.resolve()
-    relative = path if not path.is_absolute() and ":" not in path.parts[0] else PurePosixPath(path.name)
+    relative = PurePosixPath(path.name) if path.is_absolute() else path
     for candidate in (
         folder / below / relative,
         folder / IMAGE_FOLDER / below / path.name,
@@ -139,6 +140,6 @@ def _find_image(folder: Path, below: PurePosixPath, path: PurePosixPath) -> Path
         folder / path.name,
     ):
         resolved = candidate.resolve()
-        if resolved.is_file() and resolved.is_relative_to(root):
+        if is_file(resolved) and resolved.is_relative_to(root):
             return folder / resolved.relative_to(root)
     return None

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from instseg_rt.errors import Error
 from instseg_rt.image_file import decode_image
 from instseg_trainer.data.annotation import is_number
+from instseg_trainer.data.coco_file import is_text
 from instseg_trainer.data.errors import DataError
 from instseg_trainer.data.segmentation import Polygon, Segmentation, clip_polygon
 
@@ -57,7 +58,7 @@ def read_shape(shape: dict[str, Any], height: int, width: int) -> tuple[LabelMeO
     Raises DataError for a shape that is not what LabelMe writes.
     """
     label = shape.get("label")
-    if not isinstance(label, str) or not label.strip():
+    if not is_text(label) or not label.strip():
         raise DataError(f"label is {label!r}, expected a text")
     kind = shape.get("shape_type") or "polygon"  # early versions had polygons only, and no such key
     if kind in _WITHOUT_AREA:

@@ -60,5 +60,5 @@ def failed_result(dataset_dir: str, problems: Sequence[Problem]) -> dict[str, An
 def write_result(output: Path, result: Mapping[str, Any]) -> Path:
     """Writes the file into the folder `output`; returns its path. Raises `IoError`."""
     path = output / FILE_NAME
-    write_atomically(path, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomically(path, (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
     return path

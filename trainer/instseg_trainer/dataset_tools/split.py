@@ -121,7 +121,7 @@ def split(
             "images": [pool.images[image_id] for image_id in chosen],
             "annotations": [item for image_id in chosen for item in pool.annotations[image_id]],
         }
-        contents[annotation_file(part)] = json.dumps(document, ensure_ascii=False).encode()
+        contents[annotation_file(part)] = json.dumps(document, ensure_ascii=False).encode(errors="backslashreplace")
     backups = replace_files(folder, contents)
     sizes = f"{len(train)} train and {len(pool.images) - len(train)} val images"
     return f"Split: {sizes}; the originals are {', '.join(backups)}"
