@@ -48,7 +48,7 @@ def draw_histogram(rows: list[_Row], totals: Mapping[str, int]) -> np.ndarray:
     height = max(_MINIMUM_ROWS, math.isqrt(_ROWS_OF_SQUARE * len(shown)))
     columns = [shown[k : k + height] for k in range(0, len(shown), height)]
     largest = max(1, *(count for row in rows for count in row[2:]))
-    title = _text(f"instances of {len(rows)} classes" + (f", the first {len(shown)}" if len(shown) < len(rows) else ""))
+    title = _text(f"instances by class ({len(rows)})" + (f", the first {len(shown)}" if len(shown) < len(rows) else ""))
     chart = np.hstack(_even_heights([_column(column, largest) for column in columns]))
     header = _header(title, totals, chart.shape[1])
     if header.shape[1] > chart.shape[1]:
