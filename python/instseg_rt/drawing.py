@@ -33,12 +33,12 @@ def class_color(class_id: int) -> Color:
     return round(blue * 255), round(green * 255), round(red * 255)
 
 
-def draw_result(image: np.ndarray, result: Result) -> np.ndarray:
+def draw_result(image: np.ndarray, result: Result, *, scores: bool = True) -> np.ndarray:
     """A copy of `image`, (H, W, 3) uint8 BGR, with every instance of `result` drawn in.
 
     Large instances are drawn first, so that small ones in front of them stay visible. Line and text sizes
     follow the image. Labels stay inside the image and avoid each other; one that does not fit at a legible
-    size is left out.
+    size is left out. `scores`: whether a label says the score.
     """
     canvas = image.copy()
     height, width = canvas.shape[:2]
@@ -56,8 +56,9 @@ def draw_result(image: np.ndarray, result: Result) -> np.ndarray:
     # The best detection chooses its place first.
     for index in np.argsort(-result.scores, kind="stable"):
         class_id = int(result.class_ids[index])
-        text = f"{result.names[class_id]} {result.scores[index]:.2f}"
-        fallback = f"class {class_id}: {result.scores[index]:.2f}"
+        score = f"{result.scores[index]:.2f}"
+        text = f"{result.names[class_id]} {score}" if scores else result.names[class_id]
+        fallback = f"class {class_id}: {score}" if scores else f"class {class_id}"
         label = _fitting_text((text, fallback), text_height, height, width)
         if label is not None and np.isfinite(result.boxes[index]).all():
             x, y = _place(result.boxes[index], label, (height, width), taken)

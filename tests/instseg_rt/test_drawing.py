@@ -48,6 +48,26 @@ def test_the_input_is_not_changed(make_result: MakeResult) -> None:
     assert (picture != before).any()
 
 
+def test_labels_without_scores() -> None:
+    mask = np.zeros((120, 300), bool)
+    mask[60:100, 20:24] = True
+    image = np.full((120, 300, 3), 90, np.uint8)
+    result = Result(
+        np.array([[20, 60, 24, 100]]),
+        np.array([0.9]),
+        np.array([0]),
+        [PackedMask.from_dense(mask)],
+        names=["thing"],
+        orig_shape=(120, 300),
+    )
+    with_score, without = draw_result(image, result), draw_result(image, result, scores=False)
+    # The label reaches beyond the box to the right, further with the score.
+    reach = [
+        int((picture != image).any(axis=2)[30:58].any(axis=0).nonzero()[0].max()) for picture in (with_score, without)
+    ]
+    assert reach[0] > reach[1] + 15
+
+
 def test_blue_stays_blue(make_result: MakeResult) -> None:
     """PaddleX takes BGR for RGB here and saves a blue photo red."""
     empty = make_result([])

@@ -28,6 +28,25 @@ class GlobalConfig:
 
 
 @dataclass(frozen=True)
+class ConvertConfig:
+    enable: bool
+    src_dataset_type: str | None
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    enable: bool
+    train_percent: int | None
+    val_percent: int | None
+
+
+@dataclass(frozen=True)
+class CheckDatasetConfig:
+    convert: ConvertConfig
+    split: SplitConfig
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     num_classes: int | None
     epochs_iters: int
@@ -117,6 +136,7 @@ class Config:
     """Field names are the keys of the YAML (`Global.model`, `Train.batch_size`, …)."""
 
     Global: GlobalConfig
+    CheckDataset: CheckDatasetConfig
     Train: TrainConfig
     Evaluate: EvaluateConfig
     Export: ExportConfig

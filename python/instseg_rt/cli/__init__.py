@@ -47,6 +47,15 @@ COMMANDS = (
     Command("models", "list the models of this version", "instseg_rt.cli.models"),
     Command("doctor", "show the installation, and why parts of it cannot be used", "instseg_rt.cli.doctor"),
     Command(
+        "check-dataset",
+        "check a data set; convert LabelMe's files, or split it anew",
+        "instseg_trainer.dataset_tools.cli",
+        "add_check_dataset_arguments",
+        "run_check_dataset",
+        extra="train",
+        errors=("instseg_trainer.errors:TrainerError",),
+    ),
+    Command(
         "train",
         "train a model on a COCO data set",
         "instseg_trainer.cli",
