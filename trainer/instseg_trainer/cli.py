@@ -11,7 +11,7 @@ from . import commands
 from .config import Config, load_config
 
 
-def _add_config_arguments(parser: argparse.ArgumentParser) -> None:
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "-c",
@@ -47,7 +47,7 @@ def add_main_arguments(parser: argparse.ArgumentParser) -> None:
         "  python main.py -c PP-YOLOE_seg-S.yaml -o Global.mode=train -o Global.dataset_dir=fruits\n"
         "  python main.py -c PP-YOLOE_seg-S.yaml -o Global.mode=predict -o Predict.input=photo.jpg"
     )
-    _add_config_arguments(parser)
+    add_config_arguments(parser)
 
 
 def run_main(args: argparse.Namespace) -> int:
@@ -63,7 +63,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "  instseg train -c PP-YOLOE_seg-S -o Global.dataset_dir=fruits Train.epochs_iters=40\n"
         "  instseg train -c output/config.yaml -o Train.resume_path=output     go on after an interruption"
     )
-    _add_config_arguments(parser)
+    add_config_arguments(parser)
 
 
 def run_train(args: argparse.Namespace) -> int:
@@ -77,7 +77,7 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "  instseg evaluate -c PP-YOLOE_seg-S -o Global.dataset_dir=fruits Evaluate.weight_path=best_model.pdparams\n"
         "  instseg evaluate -c PP-YOLOE_seg-S -o Global.dataset_dir=fruits --bundle fruits.bundle"
     )
-    _add_config_arguments(parser)
+    add_config_arguments(parser)
     parser.add_argument("--bundle", type=Path, help="evaluate this bundle instead of Evaluate.weight_path")
     parser.add_argument(
         "--detections", type=Path, metavar="FILE", help="also write the detections in COCO's result format"
@@ -91,7 +91,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Make the bundle Global.output/bundle of Export.weight_path."
     parser.epilog = "example:\n  instseg export -c PP-YOLOE_seg-S -o Export.weight_path=output Global.output=exported"
-    _add_config_arguments(parser)
+    add_config_arguments(parser)
 
 
 def run_export(args: argparse.Namespace) -> int:
@@ -103,7 +103,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "example:\n  instseg predict -c PP-YOLOE_seg-S -o Predict.model_dir=output/best_model Predict.input=photo.jpg"
     )
-    _add_config_arguments(parser)
+    add_config_arguments(parser)
 
 
 def run_predict(args: argparse.Namespace) -> int:

@@ -45,15 +45,9 @@ def run_mode(config: Config, threads: int | None = None) -> int:
 
 def check_dataset(config: Config, _threads: int | None = None) -> int:
     """Returns 1 for a data set with problems, which are printed."""
-    name = f"{__package__}.dataset_tools"
-    try:
-        tools = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        message = "Global.mode: check_dataset is not part of this installation; train checks the data that it reads"
-        raise ConfigError(message) from error
-    return int(tools.check_dataset(config))
+    from .dataset_tools import check_dataset as check
+
+    return check(config)
 
 
 def train(config: Config, threads: int | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from instseg_trainer.cli import _add_config_arguments
+from instseg_trainer.cli import add_config_arguments
 from instseg_trainer.config import load_config
 from instseg_trainer.dataset_tools.command import check_dataset
 
@@ -22,7 +22,7 @@ def add_check_dataset_arguments(parser: argparse.ArgumentParser) -> None:
         "      CheckDataset.split.enable=True CheckDataset.split.train_percent=90 CheckDataset.split.val_percent=10"
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    _add_config_arguments(parser)
+    add_config_arguments(parser)
 
 
 def run_check_dataset(args: argparse.Namespace) -> int:
