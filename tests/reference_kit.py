@@ -23,6 +23,14 @@ EXPORTED_MODELS = (
     "Cascade-MaskRCNN-ResNet50-FPN",
 )
 """One of each kind that is exported and run in tests; the others differ in their backbone and in widths."""
+OTHER_MODELS = (
+    *(f"Mask-RT-DETR-{size}" for size in "MLXH"),
+    "MaskRCNN-ResNet50-vd-FPN",
+    "MaskRCNN-ResNet101-FPN",
+    "MaskRCNN-ResNet101-vd-FPN",
+    "MaskRCNN-ResNeXt101-vd-FPN",
+    "Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN",
+)
 
 
 @dataclass

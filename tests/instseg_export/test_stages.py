@@ -19,7 +19,8 @@ from instseg_export.paddle_to_onnx import check_stage, tensor_shape
 from instseg_export.stages import family_stages
 from instseg_rt.models import find_model
 from instseg_trainer.models import build_model
-from tests.reference_kit import EXPORTED_MODELS
+from tests.long_tests import with_long_ones
+from tests.reference_kit import EXPORTED_MODELS, OTHER_MODELS
 
 BundleOf = Callable[[str], Path]
 
@@ -34,7 +35,7 @@ STAGES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", EXPORTED_MODELS)
+@pytest.mark.parametrize("model", with_long_ones(EXPORTED_MODELS, OTHER_MODELS))
 def test_graphs_and_manifest(seeded_bundle_of: BundleOf, model: str) -> None:
     bundle = seeded_bundle_of(model)
     manifest = yaml.safe_load((bundle / "manifest.yaml").read_text())

@@ -23,8 +23,8 @@ from instseg_trainer.models.mask_rcnn import FeatureOutputs, MaskRCNN
 from instseg_trainer.targets import Targets
 from instseg_trainer.weights import load_weights, read_pdparams, write_pdparams
 from tests.instseg_trainer.golden_pixels import TIE, distance_to_tie, exact_cubic, golden_pixels
-from tests.instseg_trainer.long_tests import on_request
 from tests.instseg_trainer.rcnn_recorder import Recorder
+from tests.long_tests import on_request
 from tests.reference_kit import IMAGES, ReferenceModel, match_rows
 
 C4 = "MaskRCNN-ResNet50"
