@@ -9,7 +9,9 @@ import pytest
 
 LONG_TESTS = "INSTSEG_LONG_TESTS"
 
-on_request = pytest.mark.skipif(os.environ.get(LONG_TESTS) != "1", reason=f"takes minutes; {LONG_TESTS}=1 runs it")
+LONG_TESTS_WANTED = os.environ.get(LONG_TESTS) == "1"
+
+on_request = pytest.mark.skipif(not LONG_TESTS_WANTED, reason=f"takes minutes; {LONG_TESTS}=1 runs it")
 
 
 def with_long_ones(always: Iterable[str], on_request_only: Iterable[str]) -> list[object]:
