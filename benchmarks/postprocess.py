@@ -52,7 +52,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--instances", type=int, default=100, help="objects in the image (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=30, help="measured calls (default: %(default)s)")
-    parser.add_argument("--json", type=Path, default=REPORTS / "postprocess.json", help="report (default: %(default)s)")
+    parser.add_argument(
+        "--report", type=Path, default=REPORTS / "postprocess.json", help="report (default: %(default)s)"
+    )
     parser.add_argument("--only", choices=MODELS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -100,7 +102,7 @@ def main() -> None:
         command = [sys.executable, __file__, *sys.argv[1:], "--only", name]
         output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         rows.append(Row(**json.loads(output)))
-    settings = {key: value for key, value in vars(arguments).items() if key not in ("json", "only")}
+    settings = {key: value for key, value in vars(arguments).items() if key not in ("report", "only")}
     print(
         f"{settings['instances']} objects in {settings['width']} x {settings['height']}, {settings['threads']} threads"
     )
@@ -111,7 +113,7 @@ def main() -> None:
             f"{row.without_instances_ms:11.1f} {row.peak_mb:8.1f}"
         )
     print(environment())
-    write_report(arguments.json, "postprocess", settings, rows)
+    write_report(arguments.report, "postprocess", settings, rows)
 
 
 if __name__ == "__main__":

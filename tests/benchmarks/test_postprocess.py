@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.slow
 def test_every_family_finds_the_objects(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    arguments = ["--height", "270", "--width", "480", "--instances", "9", "--repeat", "1", "--json", str(report)]
+    arguments = ["--height", "270", "--width", "480", "--instances", "9", "--repeat", "1", "--report", str(report)]
     process = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "postprocess.py"), *arguments],
         capture_output=True,

@@ -12,6 +12,7 @@ pytest.importorskip("onnx", reason="needs the [export] extra")
 from instseg_export.errors import ExportError
 from instseg_export.exporter import ExportOptions, _input_spec
 from instseg_export.input_section import input_section
+from instseg_export.trained import TrainedWeights
 from instseg_trainer.input_spec import IMAGENET_NORMALIZATION, InputSpec
 
 
@@ -52,15 +53,20 @@ def test_what_the_runtime_does_not_know() -> None:
         input_section(InputSpec(normalize_first=True))
 
 
-def test_image_size_is_for_models_that_stretch() -> None:
-    def options(image_size: tuple[int, int] | None) -> ExportOptions:
-        return ExportOptions("PP-YOLOE_seg-N", Path("w.pdparams"), Path("o.bundle"), image_size=image_size)
+def test_image_size() -> None:
+    weights = TrainedWeights(Path("a/b/w.pdparams"))
+
+    def options(model: str, image_size: tuple[int, int] | None) -> ExportOptions:
+        return ExportOptions(model, weights.file, Path("o.bundle"), image_size=image_size)
 
     stretched = InputSpec(interpolation="linear", normalization=IMAGENET_NORMALIZATION)
-    changed = _input_spec(options((64, 96)), stretched, Path("a/b/w.pdparams"))
+    changed = _input_spec(options("PP-YOLOE_seg-N", (64, 96)), stretched, weights)
     assert (changed.height, changed.width) == (64, 96)
     assert (changed.interpolation, changed.normalization) == ("linear", IMAGENET_NORMALIZATION)
-    kept = InputSpec(800, 1333, resize="keep_ratio")
-    assert _input_spec(options(None), kept, Path("a/b/w.pdparams")) == kept
-    with pytest.raises(ExportError, match="--image-size: PP-YOLOE_seg-N keeps the aspect ratio"):
-        _input_spec(options((64, 96)), kept, Path("a/b/w.pdparams"))
+    # Without: the recipe's, or the model's own.
+    recipes = _input_spec(options("PP-YOLOE_seg-N", None), stretched, weights)
+    assert (recipes.height, recipes.width) == (320, 320)
+    kept = InputSpec(800, 1333, resize="keep_ratio", pad_stride=32)
+    assert _input_spec(options("SOLOv2", None), kept, weights) == kept
+    smaller = input_section(_input_spec(options("SOLOv2", (200, 333)), kept, weights))
+    assert (smaller["short_side"], smaller["long_side"], smaller["pad_stride"]) == (200, 333, 32)

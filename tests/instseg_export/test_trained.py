@@ -84,10 +84,11 @@ def test_cocos_labels_get_cocos_ids(tmp_path: Path) -> None:
     assert (labels.names, labels.category_ids, size) == (COCO_LABELS, COCO_CATEGORY_IDS, None)
 
 
-def test_a_size_that_keeps_the_ratio_is_not_one_size(tmp_path: Path) -> None:
-    steps = [{"type": "Resize", "keep_ratio": True, "target_size": [800, 1333]}]
+def test_size_is_of_the_resize_that_the_model_has(tmp_path: Path) -> None:
+    steps = [{"type": "Resize", "keep_ratio": True, "target_size": [400, 666]}]
     path = touch(tmp_path / "inference.yml", yaml.safe_dump({"label_list": ["a"], "Preprocess": steps}))
-    assert read_inference(path, "SOLOv2")[1] is None
+    assert read_inference(path, "SOLOv2")[1] == (400, 666)
+    assert read_inference(path, "PP-YOLOE_seg-S")[1] is None
 
 
 @pytest.mark.parametrize(
