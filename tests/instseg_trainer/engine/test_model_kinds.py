@@ -1,4 +1,4 @@
-"""A model of every family goes through the real engine: data, loss, backward pass, optimizer step."""
+"""Every model goes through the real engine: data, loss, backward pass, optimizer step."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
 
 from instseg_trainer.config import load_config
 from instseg_trainer.engine.trainer import Trainer
+from instseg_trainer.models import model_names
+from tests.long_tests import on_request
 
 # As small as the family allows. Shape and parameters of the loss's targets do not depend on it.
 SIZES = {"Mask-RT-DETR": (128, 128), "PP-YOLOE": (128, 128), "SOLOv2": (128, 213), "MaskRCNN": (128, 213)}
@@ -20,18 +22,19 @@ def input_size(name: str) -> tuple[int, int]:
     return next(size for part, size in SIZES.items() if part in name)
 
 
-# Larger ones, and those that compute every region through res5, take minutes.
-KINDS = (
+# One of every kind that is computed in seconds; the others on request.
+ALWAYS = (
     "PP-YOLOE_seg-S",
     "PP-YOLOE_seg-N",
     "SOLOv2",
     "Mask-RT-DETR-S",
     "MaskRCNN-ResNet50-FPN",
 )
+MODELS = [name if name in ALWAYS else pytest.param(name, marks=on_request) for name in model_names()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_step_lowers_the_loss(name: str, shared: Path, tmp_path: Path) -> None:
     config = load_config(
         name,
