@@ -71,10 +71,10 @@ LEARNING_BACKBONE = "Recipe.unfreeze=['^backbone']"
 
 FAMILIES = {
     "ppyoloe_seg": Overfit("PP-YOLOE_seg-N", 80, ("Recipe.image_size=[128, 160]", "Train.learning_rate=0.002")),
-    # 100 iterations reached AP50 0.99 in six minutes of one core.
+    # Boxes are sampled by chance: 50 epochs, of 7 CPU seconds each, gave AP50 0.99 in one run and 0.86 in another.
     "mask_rcnn": Overfit(
         "MaskRCNN-ResNet50-FPN",
-        50,
+        80,
         ("Recipe.image_size=[160, 214]", LEARNING_BACKBONE, "Train.learning_rate=0.0005"),
         fewer_boxes,
     ),
