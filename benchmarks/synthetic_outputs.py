@@ -70,7 +70,7 @@ def planes(channels: int, height: int, width: int, shown_height: float, shown_wi
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage and its outputs, of as many rows as its input has or, where `rows` says so, as many of these."""
+    """One stage and its outputs; input_axes, axes: of the manifest. Heads of RoIs have the outputs of all RoIs."""
 
     name: str
     input: TensorInfo

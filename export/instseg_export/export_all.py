@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from instseg_rt.errors import Error
+from instseg_rt.files import file_sha256
 from instseg_rt.models import find_model, model_rows
 from instseg_rt.official_weights import OFFICIAL, find_weights
 from instseg_trainer.errors import TrainerError
@@ -17,7 +18,7 @@ from instseg_trainer.errors import TrainerError
 from .bundle_files import MANIFEST, bundle_size
 from .errors import ExportError
 from .exporter import ExportOptions, export_bundle
-from .manifest import sha256, tool_versions
+from .manifest import tool_versions
 from .trained import find_trained
 
 
@@ -114,7 +115,7 @@ def _finished(options: ExportOptions, weights: Path) -> ModelReport | None:
         same = (
             manifest["model"] == options.model
             and tuple(manifest["batch"][key] for key in ("min", "opt", "max")) == options.batch
-            and provenance["weights_sha256"] == sha256(weights)
+            and provenance["weights_sha256"] == file_sha256(weights)
             and provenance["tools"] == tool_versions(options.opset)
             and provenance["weights_stored_as"] == ("float16" if options.half_weights else "float32")
             and (options.image_size is None or _input_size(options.model, manifest["input"]) == options.image_size)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -112,8 +113,13 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
     (temporary / "stages").mkdir(parents=True)
     try:
         model = source.build(options)
-        stages = tuple(_write_stages(options, source, model, temporary, say))
-        report = ExportReport(options.output, 0, stages)
+        images = verification_images(model.input_spec)
+        entries: list[dict[str, Any]] = []
+        stages: list[StageReport] = []
+        for stage, entry in _write_stages(options, source, model, images, temporary, say):
+            stages.append(stage)
+            entries.append(entry)
+        report = ExportReport(options.output, 0, tuple(stages))
         check_errors(report.max_relative_error, options.half_weights)
         manifest = {
             "schema_version": SCHEMA_VERSION,
@@ -123,12 +129,12 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
             "category_ids": list(source.labels.category_ids),
             "input": input_section(model.input_spec),
             "batch": dict(zip(("min", "opt", "max"), options.batch, strict=True)),
-            "stages": [stage_entry(temporary / "stages" / f"{stage.name}.onnx") for stage in stages],
+            "stages": entries,
             "decode": source.family.decode(model),
             "threshold": DEFAULT_THRESHOLD,
             "provenance": provenance(source.trained.file, options.opset, options.half_weights),
             "verification": {
-                "images": len(verification_images(model.input_spec)),
+                "images": len(images),
                 "batches": image_batches(options.batch[2]),
                 "max_relative_error": {
                     name: float(f"{value:.3e}") for name, value in report.max_relative_error.items()
@@ -143,11 +149,18 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
 
 
 def _write_stages(
-    options: ExportOptions, source: _Source, model: InstanceSegmentationModel, folder: Path, say: Callable[[str], None]
-) -> Iterator[StageReport]:
-    """`model`: as trained, to compare with; a second one is folded for inference and converted."""
+    options: ExportOptions,
+    source: _Source,
+    model: InstanceSegmentationModel,
+    images: np.ndarray,
+    folder: Path,
+    say: Callable[[str], None],
+) -> Iterator[tuple[StageReport, dict[str, Any]]]:
+    """Each stage's report and its entry of the manifest. model: as trained, to compare with on `images` (see
+    `verification_images`); a second one is folded for inference and converted.
+    """
     family = source.family
-    examples = family.examples(model, verification_images(model.input_spec))
+    examples = family.examples(model, images)
     folded = source.build(options)
     folded.fuse()
     stages = family.build(folded)
@@ -164,7 +177,8 @@ def _write_stages(
         batches = batch_sizes(stage, examples[stage.name], options.batch[2])
         say(f"{step}: comparing with Paddle, {', '.join(map(str, batches))} {rows_name(stage)} at a time")
         errors = verify_stage(file, expected, examples[stage.name], batches)
-        yield StageReport(stage.name, file.stat().st_size, time.monotonic() - start, errors)
+        report = StageReport(stage.name, file.stat().st_size, time.monotonic() - start, errors)
+        yield report, stage_entry(file, graph.graph)
 
 
 def _read_source(options: ExportOptions, say: Callable[[str], None]) -> _Source:

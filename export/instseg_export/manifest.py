@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import Any
 
 import onnx
 
+from instseg_rt.files import file_sha256
 from instseg_trainer.input_spec import InputSpec
 
 from .input_section import input_section
@@ -21,9 +21,8 @@ SCHEMA_VERSION = 1
 DEFAULT_THRESHOLD = 0.5
 
 
-def stage_entry(file: Path) -> dict[str, Any]:
-    """Of a stage in `stages/`, named as its file."""
-    graph = onnx.load(file, load_external_data=False).graph
+def stage_entry(file: Path, graph: onnx.GraphProto) -> dict[str, Any]:
+    """Of a stage in `stages/`, named as its file; graph: what the file holds."""
 
     def tensors(values: Any) -> list[dict[str, Any]]:
         return [{"name": v.name, "dtype": "float32", "shape": tensor_shape(v)} for v in values]
@@ -31,7 +30,7 @@ def stage_entry(file: Path) -> dict[str, Any]:
     return {
         "name": file.stem,
         "file": f"stages/{file.name}",
-        "sha256": sha256(file),
+        "sha256": file_sha256(file),
         "inputs": tensors(graph.input),
         "outputs": tensors(graph.output),
     }
@@ -40,7 +39,7 @@ def stage_entry(file: Path) -> dict[str, Any]:
 def provenance(weights: Path, opset: int, half_weights: bool) -> dict[str, Any]:
     return {
         "weights": weights.name,
-        "weights_sha256": sha256(weights),
+        "weights_sha256": file_sha256(weights),
         "tools": tool_versions(opset),
         "weights_stored_as": "float16" if half_weights else "float32",
         "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -67,11 +66,6 @@ def add_metadata(graph: onnx.ModelProto, model: str, labels: Labels, spec: Input
     for key, value in values.items():
         graph.metadata_props.add(key=key, value=value)
     graph.producer_name, graph.producer_version = "instseg-export", _version("instseg-rt")
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _version(package: str) -> str:

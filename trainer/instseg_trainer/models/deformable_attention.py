@@ -37,9 +37,8 @@ class MultiScaleDeformableAttention(nn.Layer):
 
     offset_learning_rate: multiplier of the learning rate of the layer that places the points.
 
-    explicit_sampling: whether the bilinear sampling is written out as one gather and one product, for export: the
-    grid sampling operator is missing from some inference libraries and compiled wrongly by others. The numbers are the
-    same but for rounding.
+    explicit_sampling: whether the bilinear sampling is written out as one gather and one product, for export: not every
+    inference library takes the grid sampling operator. The numbers are the same but for rounding.
     """
 
     def __init__(
