@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from ..targets import Targets
 from .detections import Detections
 
 
-class InstanceSegmentationModel(nn.Layer):
+class InstanceSegmentationModel(nn.Layer, ABC):
     """One of the models, with its loss and its prediction.
 
     decode: a dataclass of the thresholds of the prediction; a bundle's `decode` section holds the same values.
@@ -28,13 +29,15 @@ class InstanceSegmentationModel(nn.Layer):
     decode: Any
 
     @property
+    @abstractmethod
     def num_classes(self) -> int:
-        raise NotImplementedError
+        """How many classes its detections may have."""
 
+    @abstractmethod
     def loss(self, images: paddle.Tensor, targets: Targets) -> dict[str, paddle.Tensor]:
         """images (B, 3, H, W) float32, normalised -> scalars: `loss`, the weighted sum to train on, and its parts."""
-        raise NotImplementedError
 
+    @abstractmethod
     def predict(
         self,
         images: paddle.Tensor,
@@ -48,7 +51,6 @@ class InstanceSegmentationModel(nn.Layer):
         original_sizes: (height, width) of each image file; input_sizes: (height, width) of each resized image inside
         the padded input, None where nothing was padded. score_threshold: instead of the one in `decode`.
         """
-        raise NotImplementedError
 
     def fuse(self) -> None:
         """Folds re-parameterisable blocks, for export: the model can no longer be trained or saved by name."""
