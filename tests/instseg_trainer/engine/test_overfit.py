@@ -126,7 +126,7 @@ FAMILIES = {
     # loss has no gradient.
     "solov2": Overfit(
         "SOLOv2",
-        120,
+        100,
         (
             SMALL_PHOTO,
             LEARNING_BACKBONE,
