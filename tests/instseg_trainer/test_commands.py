@@ -208,7 +208,12 @@ def test_predict_writes_what_it_finds(tmp_path: Path) -> None:
         (["best_model/bundle/manifest.yaml"], "best_model/inference", "best_model/bundle"),
         (["best_model/best_model.pdparams"], "best_model/inference", "best_model"),
         (["best_model/best_model.pdparams"], "best_model/bundle", "best_model"),
-        (["inference/inference.yml", "bundle/manifest.yaml"], "inference", "inference"),
+        (
+            ["best_model/inference/inference.yml", "best_model/bundle/manifest.yaml"],
+            "best_model/inference",
+            "best_model/bundle",
+        ),
+        (["inference/inference.yml", "best_model.pdparams"], "inference", "inference"),
         (["bundle/manifest.yaml"], "other", "other"),
     ],
 )

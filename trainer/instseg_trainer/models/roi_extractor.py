@@ -52,9 +52,7 @@ class RoIExtractor(nn.Layer):
         """`forward` for the boxes (R, 4) of one image in a traced graph, where R is known at run time only."""
         return self._extract(features, boxes, paddle.shape(boxes)[:1].astype("int32"))
 
-    def _extract(
-        self, features: Sequence[paddle.Tensor], boxes: paddle.Tensor, counts: paddle.Tensor
-    ) -> paddle.Tensor:
+    def _extract(self, features: Sequence[paddle.Tensor], boxes: paddle.Tensor, counts: paddle.Tensor) -> paddle.Tensor:
         if len(self.strides) == 1:
             return self._align(features[0], boxes, counts, self.strides[0])
         lowest, highest = (int(math.log2(stride)) for stride in (self.strides[0], self.strides[-1]))

@@ -30,7 +30,7 @@ class PPYOLOESegGraph(nn.Layer):
         rows, keep, _ = paddle._C_ops.multiclass_nms3(
             outputs.boxes,
             outputs.scores,
-            None,
+            None,  # type: ignore[arg-type]  # the number of boxes per image: all alike
             decode.score_threshold,
             decode.nms_top_k,
             decode.keep_top_k,
@@ -74,7 +74,9 @@ class MaskRTDETRGraph(nn.Layer):
         found = outputs.predictions
         decode, classes = self.model.decode, self.model.num_classes
         queries = self.model.transformer.layout.queries
-        scores, pair = paddle.topk(F.sigmoid(found.class_logits[0]).flatten(), min(decode.keep_top_k, queries * classes))
+        scores, pair = paddle.topk(
+            F.sigmoid(found.class_logits[0]).flatten(), min(decode.keep_top_k, queries * classes)
+        )
         query = pair // classes
         original = original_size(im_shape, scale_factor)
         boxes = paddle.gather(centre_to_corners(found.boxes[0]), query) * paddle.concat([original.flip([0])] * 2)

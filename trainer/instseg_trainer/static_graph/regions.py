@@ -96,14 +96,14 @@ class MaskRCNNGraph(nn.Layer):
     def _detect_in_stages(
         head: CascadeHead, features: Sequence[paddle.Tensor], boxes: paddle.Tensor, limits: paddle.Tensor
     ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        total = None
+        probabilities = []
         for stage in range(head.num_stages):
             outputs = head(head.roi_extractor.of_one_image(features, boxes), stage)
-            probabilities = F.softmax(outputs.scores)
-            total = probabilities if total is None else total + probabilities
+            probabilities.append(F.softmax(outputs.scores))
             corrected = decode_boxes(outputs.deltas, boxes, head.delta_weights[stage]).squeeze(1)
             boxes = paddle.minimum(corrected.clip(min=0.0), limits)
-        return boxes.unsqueeze(1), (total / head.num_stages)[:, :-1]
+        mean = paddle.add_n(probabilities) / head.num_stages
+        return boxes.unsqueeze(1), mean[:, :-1]
 
     def _suppress(self, boxes: paddle.Tensor, probabilities: paddle.Tensor) -> paddle.Tensor:
         """(N, 6), N >= 1: class, score, box in input pixels."""

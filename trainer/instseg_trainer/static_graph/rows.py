@@ -1,4 +1,4 @@
-"""Parts that all graphs share. A graph has no branches: where nothing is found, it goes on with one row that says so."""
+"""What all graphs need. They have no branches: where nothing is found, they go on with one row that says so."""
 
 from __future__ import annotations
 

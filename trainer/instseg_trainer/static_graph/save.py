@@ -22,8 +22,6 @@ from .regions import MaskRCNNGraph
 from .solov2 import SOLOv2Graph
 
 _STEM = "inference"
-FOLDER = "inference"
-"""Name of the folder beside a training's weights, PaddleX's."""
 GRAPH, PARAMETERS, DESCRIPTION = (f"{_STEM}.{suffix}" for suffix in ("json", "pdiparams", "yml"))
 STATIC_GRAPH_FILES = (GRAPH, PARAMETERS, DESCRIPTION)
 

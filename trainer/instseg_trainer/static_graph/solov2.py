@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import paddle
 from paddle import nn
@@ -26,7 +28,8 @@ class _GroupNorm(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         batch, channels, height, width = x.shape
         grouped = x.reshape([batch, self.groups, -1])
-        x = paddle._C_ops.layer_norm(grouped, None, None, self.epsilon, 2).reshape([batch, channels, height, width])
+        layer_norm: Any = paddle._C_ops.layer_norm
+        x = layer_norm(grouped, None, None, self.epsilon, 2).reshape([batch, channels, height, width])
         return x * self.weight.reshape([1, -1, 1, 1]) + self.bias.reshape([1, -1, 1, 1])
 
 
@@ -40,7 +43,7 @@ class SOLOv2Graph(nn.Layer):
         self.model = model
         for layer in model.sublayers():
             if isinstance(layer, ConvGroupNorm):
-                layer.norm = _GroupNorm(layer.norm)
+                layer.add_sublayer("norm", _GroupNorm(layer.norm))
         sides = np.square(model.decode.grid_sizes)
         self.minimum_areas = np.repeat(np.asarray(model.decode.minimum_areas, np.float32), sides)
 

@@ -9,10 +9,11 @@ import paddle
 
 from ..config import Config
 from ..engine.inputs import sized_input
+from ..engine.saved_models import STATIC_GRAPH
 from ..models import build_model
 from ..models.base import InstanceSegmentationModel
 from ..weights import load_weights, read_pdparams
-from .save import FOLDER, StaticGraph
+from .save import StaticGraph
 
 
 def save_trained_graphs(
@@ -30,7 +31,7 @@ def save_trained_graphs(
             graph = StaticGraph(model, config.Global.model, labels)
         else:
             graph.replace_weights(model)
-        graph.save(path.parent / FOLDER)
+        graph.save(path.parent / STATIC_GRAPH)
 
 
 def load_model(config: Config, num_classes: int, weights: Path) -> InstanceSegmentationModel:
