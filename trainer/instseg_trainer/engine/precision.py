@@ -57,7 +57,7 @@ class Precision:
         if self._scaler is None:
             return None
         content = cast(dict[str, Any], self._scaler.state_dict())
-        return {key: float(content[key]) for key in _SCALER_STATE}
+        return {key: float(np.asarray(content[key]).item()) for key in _SCALER_STATE}
 
     def restore(self, state: dict[str, float] | None) -> None:
         if self._scaler is None or state is None:
