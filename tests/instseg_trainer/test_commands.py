@@ -85,7 +85,16 @@ def test_train_leaves_what_paddlex_does(trained: Path) -> None:
     assert models["last_2"] == {}
     for entry, name in ((models["best"], "best_model"), (models["last_1"], "epoch_1")):
         assert entry["score"] == result["best_ap"] >= 0
-        assert [entry[key] for key in ("inference_config", "pdmodel", "pdiparams")] == [None] * 3
+        files = {"inference_config": "inference.yml", "pdmodel": "inference.json", "pdiparams": "inference.pdiparams"}
+        for key, file in files.items():
+            assert entry[key] == f"{name}/inference/{file}"
+            assert (output / entry[key]).stat().st_size > 0
+        description = yaml.safe_load((output / entry["inference_config"]).read_text())
+        assert description["label_list"] == ["date", "fig", "hazelnut"]
+        graph = paddle.jit.load(str(output / name / "inference" / "inference"))
+        sizes, image = paddle.full([1, 2], 64.0), paddle.zeros([1, 3, 64, 64])
+        rows, count, masks = graph(sizes, image, paddle.ones([1, 2]))
+        assert rows.shape[0] == masks.shape[0] == count.item()
         for suffix in ("pdparams", "pdema", "pdopt", "pdstates"):
             assert entry[suffix] == f"{name}/{name}.{suffix}"
             assert (output / entry[suffix]).read_bytes() == (output / f"epoch_1/epoch_1.{suffix}").read_bytes()
@@ -173,6 +182,10 @@ def test_export_then_predict(trained: Path) -> None:
     done = run_program(trained, "-o", "Global.mode=predict", "-o", *settings)
     assert done.returncode == 0, done.stderr
     assert "exported/bundle" in done.stderr
+    for file in ("inference.json", "inference.pdiparams", "inference.yml"):
+        ours, trainings = (trained / folder / file for folder in ("exported", "output/best_model/inference"))
+        # Of the same weights, at the size that they were trained at; the parameters' names count on.
+        assert file == "inference.json" or ours.read_bytes() == trainings.read_bytes(), file
     assert sorted(path.name for path in (trained / "found").iterdir()) == ["1_res.jpg", "1_res.json"]
 
 

@@ -243,6 +243,10 @@ class Trainer:
         """Iterations since the last checkpoint."""
         return self.state.iteration - self._last_saved
 
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step of the optimizer, at the state's iteration, which stays; the losses by name."""
+        return self._step(batch)
+
     def _step(self, batch: Batch) -> dict[str, float]:
         return self._take_step(batch, self.state.iteration, self.schedule(self.state.iteration))
 
