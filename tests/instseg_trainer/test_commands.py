@@ -22,6 +22,7 @@ from instseg_rt.scenes.dataset import make_dataset
 from instseg_trainer.commands import find_runnable
 from instseg_trainer.config import Config, load_config
 from instseg_trainer.engine.checkpoint import load_checkpoint
+from instseg_trainer.engine.evaluate_subject import find_weights_in
 from instseg_trainer.errors import ConfigError
 from instseg_trainer.runtime import Devices, parse_devices
 from instseg_trainer.weights import read_pdparams
@@ -162,6 +163,22 @@ def test_evaluate_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     metrics = evaluated(tmp_path / "scenes", tmp_path, default_bundle(), "Evaluate.log_interval=2")
     assert metrics["metrics"]["AP"] == metrics["mask"]["ap"] > 0.3
     assert [line for line in capsys.readouterr().err.splitlines() if "evaluated" in line] == ["evaluated 2 of 3 images"]
+
+
+@pytest.mark.parametrize(
+    ("there", "given", "expected"),
+    [
+        ("output/best_model/best_model.pdparams", "output", "output/best_model/best_model.pdparams"),
+        ("output/best_model/best_model.pdparams", "output/best_model", "output/best_model/best_model.pdparams"),
+        ("output/epoch_1/epoch_1.pdparams", "output/epoch_1/epoch_1.pdparams", "output/epoch_1/epoch_1.pdparams"),
+        ("bundle/manifest.yaml", "bundle", "bundle"),
+        ("bundle/manifest.yaml", "official", "official"),
+    ],
+)
+def test_where_evaluate_finds_weights(there: str, given: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / there).parent.mkdir(parents=True)
+    (tmp_path / there).touch()
+    assert find_weights_in(tmp_path / given) == tmp_path / expected
 
 
 def evaluated(data: Path, output: Path, subject: Path, *overrides: str) -> dict[str, Any]:
