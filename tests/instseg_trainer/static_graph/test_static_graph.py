@@ -36,8 +36,7 @@ NAME = "PP-YOLOE_seg-N"
 def new_model(seed: int) -> InstanceSegmentationModel:
     """Three classes, any weights, and low thresholds: something is found in noise."""
     paddle.seed(seed)
-    with paddle.utils.unique_name.guard():
-        model = build_model(NAME, 3)
+    model = build_model(NAME, 3)
     lower_threshold(model, 0.0099)
     return small(model)
 

@@ -69,6 +69,7 @@ def draw_curves(output: Path, title: str) -> None:
     # Not pyplot: it looks for a screen and keeps figures.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     curves = read_curves(output / "metrics.jsonl")
     figure = Figure(figsize=(9, 10), layout="constrained")
@@ -78,8 +79,10 @@ def draw_curves(output: Path, title: str) -> None:
         points = curves.losses.get(name, [])
         if points:
             iterations, values = zip(*points, strict=True)
-            label = "all" if name == "loss" else name.removeprefix("loss_")
+            label = name.removeprefix("loss_")
             upper.plot(iterations, smoothed(values), label=label, linewidth=2.0 if name == "loss" else 1.0)
+    # The parts are of very different sizes; what is 0 has no place here and is left out.
+    upper.set_yscale("log", nonpositive="mask")
     upper.set_ylabel("loss")
     if curves.learning_rate:
         middle.plot(*zip(*curves.learning_rate, strict=True), color="black")
@@ -90,6 +93,7 @@ def draw_curves(output: Path, title: str) -> None:
     lower.set_ylim(0.0, 1.0)
     lower.set_ylabel("AP on val")
     lower.set_xlabel("iteration")
+    lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in (upper, middle, lower):
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:

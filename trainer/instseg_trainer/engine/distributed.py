@@ -48,7 +48,7 @@ class World:
             return value
         total = paddle.to_tensor([value], dtype="float64")
         paddle.distributed.all_reduce(total)
-        return total.item() / self.size
+        return float(total.numpy().item()) / self.size
 
     def agree(self, answer: bool) -> bool:
         """Rank 0's answer."""
@@ -56,7 +56,7 @@ class World:
             return answer
         given = paddle.to_tensor([int(answer)], dtype="int32")
         paddle.distributed.broadcast(given, src=0)
-        return bool(given.item())
+        return bool(given.numpy().item())
 
     def broadcast_weights(self, tensors: Sequence[paddle.Tensor]) -> None:
         """Gives every process the tensors of rank 0."""

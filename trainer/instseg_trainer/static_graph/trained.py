@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import paddle
-
 from ..config import Config
 from ..engine.inputs import sized_input
 from ..engine.saved_models import STATIC_GRAPH
@@ -35,9 +33,7 @@ def save_trained_graphs(
 
 
 def load_model(config: Config, num_classes: int, weights: Path) -> InstanceSegmentationModel:
-    # Names of parameters are counted up: those of the first model's come back.
-    with paddle.utils.unique_name.guard():
-        model = build_model(config.Global.model, num_classes)
+    model = build_model(config.Global.model, num_classes)
     load_weights(model, read_pdparams(weights), source=str(weights))
     model.input_spec = sized_input(model.input_spec, config.Recipe.image_size)
     return model
