@@ -37,7 +37,11 @@ def new_model(seed: int) -> InstanceSegmentationModel:
     """Three classes, any weights, and low thresholds: something is found in noise."""
     paddle.seed(seed)
     model = build_model(NAME, 3)
-    lower_threshold(model, 0.0099)
+    for name, parameter in model.named_parameters():
+        # They start at 0: all scores and boxes would be alike.
+        if name.startswith(("yolo_head.pred_cls", "yolo_head.pred_reg")) and parameter.ndim == 4:
+            parameter.set_value(paddle.randn(parameter.shape) * 10.0)
+    lower_threshold(model, 0.02)
     return small(model)
 
 
@@ -80,7 +84,7 @@ def test_graph_and_its_description(tmp_path: Path, noise: np.ndarray) -> None:
     assert description["Preprocess"][0]["target_size"] == list(SMALL["stretch"])
 
     # More than one image is an error, not one image's result.
-    with pytest.raises(ValueError, match="reshape"):
+    with pytest.raises(ValueError, match="ReshapeOp"):
         run_graph(tmp_path / "first", tuple(paddle.concat([tensor] * 2) for tensor in inputs))
 
 
