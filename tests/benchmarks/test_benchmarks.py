@@ -15,7 +15,7 @@ import pytest
 from ..tiny_bundle import write_tiny_bundle
 from .conftest import BENCHMARKS
 
-SCRIPTS = ("fruits.py", "latency.py", "postprocess.py", "scenes_accuracy.py", "size.py")
+SCRIPTS = ("fruits.py", "latency.py", "postprocess.py", "scenes_accuracy.py", "size.py", "training_speed.py")
 
 
 def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -96,6 +96,25 @@ def test_peer_with_other_results_is_refused(bundle: Path, photo: Path, change: s
     }[change]()
     with pytest.raises(BenchmarkError, match="the peer finds"):
         check_agreement(photo, ours, wrong)
+
+
+@pytest.mark.slow
+def test_training_speed(tmp_path: Path) -> None:
+    pytest.importorskip("paddle", reason="needs the [train] extra")
+    report = tmp_path / "speed.json"
+    settings = ("Recipe.image_size=[64, 64]", "Recipe.workers=0", "Train.batch_size=2")
+    arguments = ("--iterations", 2, "--warm-up", 1, "--threads", 1, "--report", report)
+    done = run("training_speed.py", *arguments, "-o", *settings)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(report.read_text(encoding="utf-8"))["results"]
+    assert result["images_per_iteration"] == 2
+    for part in ("data_ms", "compute_ms", "total_ms"):
+        assert result[part]["count"] == 2
+        assert result[part]["min"] > 0
+    total = result["data_ms"]["mean"] + result["compute_ms"]["mean"]
+    assert total == pytest.approx(result["total_ms"]["mean"])
+    assert result["images_per_second"] == pytest.approx(2000 / total)
+    assert result["first_loss"] != result["last_loss"]
 
 
 def test_size(tmp_path: Path) -> None:

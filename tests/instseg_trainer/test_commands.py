@@ -22,6 +22,7 @@ from instseg_rt.scenes.dataset import make_dataset
 from instseg_trainer.commands import find_runnable
 from instseg_trainer.config import Config, load_config
 from instseg_trainer.engine.checkpoint import load_checkpoint
+from instseg_trainer.engine.evaluate_subject import find_weights_in
 from instseg_trainer.errors import ConfigError
 from instseg_trainer.runtime import Devices, parse_devices
 from instseg_trainer.weights import read_pdparams
@@ -85,7 +86,16 @@ def test_train_leaves_what_paddlex_does(trained: Path) -> None:
     assert models["last_2"] == {}
     for entry, name in ((models["best"], "best_model"), (models["last_1"], "epoch_1")):
         assert entry["score"] == result["best_ap"] >= 0
-        assert [entry[key] for key in ("inference_config", "pdmodel", "pdiparams")] == [None] * 3
+        files = {"inference_config": "inference.yml", "pdmodel": "inference.json", "pdiparams": "inference.pdiparams"}
+        for key, file in files.items():
+            assert entry[key] == f"{name}/inference/{file}"
+            assert (output / entry[key]).stat().st_size > 0
+        description = yaml.safe_load((output / entry["inference_config"]).read_text())
+        assert description["label_list"] == ["date", "fig", "hazelnut"]
+        graph = paddle.jit.load(str(output / name / "inference" / "inference"))
+        sizes, image = paddle.full([1, 2], 64.0), paddle.zeros([1, 3, 64, 64])
+        rows, count, masks = graph(sizes, image, paddle.ones([1, 2]))
+        assert rows.shape[0] == masks.shape[0] == count.item()
         for suffix in ("pdparams", "pdema", "pdopt", "pdstates"):
             assert entry[suffix] == f"{name}/{name}.{suffix}"
             assert (output / entry[suffix]).read_bytes() == (output / f"epoch_1/epoch_1.{suffix}").read_bytes()
@@ -155,6 +165,22 @@ def test_evaluate_a_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert [line for line in capsys.readouterr().err.splitlines() if "evaluated" in line] == ["evaluated 2 of 3 images"]
 
 
+@pytest.mark.parametrize(
+    ("there", "given", "expected"),
+    [
+        ("output/best_model/best_model.pdparams", "output", "output/best_model/best_model.pdparams"),
+        ("output/best_model/best_model.pdparams", "output/best_model", "output/best_model/best_model.pdparams"),
+        ("output/epoch_1/epoch_1.pdparams", "output/epoch_1/epoch_1.pdparams", "output/epoch_1/epoch_1.pdparams"),
+        ("bundle/manifest.yaml", "bundle", "bundle"),
+        ("bundle/manifest.yaml", "official", "official"),
+    ],
+)
+def test_where_evaluate_finds_weights(there: str, given: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / there).parent.mkdir(parents=True)
+    (tmp_path / there).touch()
+    assert find_weights_in(tmp_path / given) == tmp_path / expected
+
+
 def evaluated(data: Path, output: Path, subject: Path, *overrides: str) -> dict[str, Any]:
     settings = [f"Global.dataset_dir={data}", f"Global.output={output}", f"Evaluate.weight_path={subject}", *overrides]
     assert main(["evaluate", "-c", "PP-YOLOE_seg-N", "-o", *settings]) == 0
@@ -173,6 +199,10 @@ def test_export_then_predict(trained: Path) -> None:
     done = run_program(trained, "-o", "Global.mode=predict", "-o", *settings)
     assert done.returncode == 0, done.stderr
     assert "exported/bundle" in done.stderr
+    for file in ("inference.json", "inference.pdiparams", "inference.yml"):
+        ours, trainings = (trained / folder / file for folder in ("exported", "output/best_model/inference"))
+        # Of the same weights, at the size that they were trained at; the parameters' names count on.
+        assert file == "inference.json" or ours.read_bytes() == trainings.read_bytes(), file
     assert sorted(path.name for path in (trained / "found").iterdir()) == ["1_res.jpg", "1_res.json"]
 
 
@@ -208,7 +238,12 @@ def test_predict_writes_what_it_finds(tmp_path: Path) -> None:
         (["best_model/bundle/manifest.yaml"], "best_model/inference", "best_model/bundle"),
         (["best_model/best_model.pdparams"], "best_model/inference", "best_model"),
         (["best_model/best_model.pdparams"], "best_model/bundle", "best_model"),
-        (["inference/inference.yml", "bundle/manifest.yaml"], "inference", "inference"),
+        (
+            ["best_model/inference/inference.yml", "best_model/bundle/manifest.yaml"],
+            "best_model/inference",
+            "best_model/bundle",
+        ),
+        (["inference/inference.yml", "best_model.pdparams"], "inference", "inference"),
         (["bundle/manifest.yaml"], "other", "other"),
     ],
 )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _BEST = "best_model"
 _BUNDLE = "bundle"
 _MANIFEST = "manifest.yaml"
+_INFERENCE = "inference"
 _EXPORT_PACKAGES = ("paddle2onnx", "onnx", "onnxslim", "onnxruntime")
 
 
@@ -51,7 +52,9 @@ def check_dataset(config: Config, _threads: int | None = None) -> int:
 
 
 def train(config: Config, threads: int | None = None) -> int:
-    """Trains, and exports the best weights where the extra `[export]` is installed and `Recipe.bundle` says so."""
+    """Trains, and makes of the best weights a static graph, and a bundle where the extra `[export]` is installed, as
+    far as `Recipe.static_graph` and `Recipe.bundle` say so.
+    """
     devices = parse_devices(config.Global.device)
     if len(devices.numbers) > 1 and launched_processes() == 1:
         numbers = ",".join(map(str, devices.numbers))
@@ -66,18 +69,43 @@ def train(config: Config, threads: int | None = None) -> int:
     set_device(config.Global.device)
     trainer = Trainer(config)
     result, output, is_main = trainer.run(), trainer.output, trainer.world.is_main
+    labels = trainer.train_set.labels
     del trainer  # its memory is the export's
     if is_main:
         print(f"best mask AP {result.best_ap:.4f} (epoch {result.best_epoch}): {result.best_weights}")
+        if config.Recipe.static_graph:
+            _trace(config, output, labels, result)
         if config.Recipe.bundle:
             _export_best(config.Global.model, output, result)
     return 0
 
 
-def _export_best(model: str, output: Path, result: TrainingResult) -> None:
+def _trace(config: Config, output: Path, labels: tuple[str, ...], result: TrainingResult) -> None:
+    import paddle
+
+    from .engine.saved_models import saved_epochs
+    from .engine.train_result import write_train_result
+    from .static_graph import save_trained_graphs
+
+    paddle.set_device("cpu")
+    epochs = [output / f"epoch_{number}" / f"epoch_{number}.pdparams" for number in saved_epochs(output)]
+    save_trained_graphs(config, labels, [result.best_weights, *epochs], _say)
+    write_train_result(output, config.Global.model, result, done=True)
+    print(f"static graph: {result.best_weights.parent / _INFERENCE}")
+
+
+def _no_bundle() -> str | None:
+    """Why no bundle can be made; None: it can."""
     missing = [name for name in _EXPORT_PACKAGES if importlib.util.find_spec(name) is None]
-    if missing:
-        _say(f"no bundle: {missing[0]} is not installed: pip install 'instseg-rt[export]', then `instseg export`")
+    if not missing:
+        return None
+    return f"no bundle: {missing[0]} is not installed: pip install 'instseg-rt[export]', then `instseg export`"
+
+
+def _export_best(model: str, output: Path, result: TrainingResult) -> None:
+    reason = _no_bundle()
+    if reason is not None:
+        _say(reason)
         return
     import paddle
 
@@ -126,13 +154,28 @@ def evaluate(
 
 
 def export(config: Config, _threads: int | None = None) -> int:
-    """Makes the bundle `Global.output`/bundle of `Export.weight_path`."""
+    """Makes of `Export.weight_path` the static graph in `Global.output`, as PaddleX does, and the bundle
+    `Global.output`/bundle, as far as `Recipe.static_graph` and `Recipe.bundle` say so.
+    """
     parse_devices(config.Global.device)  # a wrong one is an error here too; the export computes on the CPU
     prepare_cpu()
-    from instseg_export.cli import export_one
-
     output = Path(config.Global.output)
     output.mkdir(parents=True, exist_ok=True)
+    if config.Recipe.static_graph:
+        import paddle
+
+        from .static_graph.export import export_static_graph
+
+        paddle.set_device("cpu")
+        print(f"static graph: {export_static_graph(config, _say)}")
+    if not config.Recipe.bundle:
+        return 0
+    reason = _no_bundle()
+    if reason is not None:
+        _say(reason)
+        return 0 if config.Recipe.static_graph else 1
+    from instseg_export.cli import export_one
+
     return export_one(_export_options(config, output / _BUNDLE))
 
 
@@ -183,14 +226,14 @@ def predict(config: Config, threads: int | None = None) -> int:
 def find_runnable(path: Path) -> Path:
     """What `Predict.model_dir` means to `create_model`: the bundle in a training's or an export's output folder.
 
-    A training of PaddleX leaves its static graph in `best_model/inference`, ours has `best_model/bundle`: the one is
-    taken for the other where it does not exist, or else the weights beside it, which are converted. Other paths are
-    returned as they are.
+    A training leaves its static graph in `best_model/inference`, for PaddleX, and the same model in
+    `best_model/bundle`: the one is taken for the other, or else the weights beside it, which are converted. Other paths
+    are returned as they are.
     """
     places = [path, path / _BEST / _BUNDLE]
     if not (path / _BEST).is_dir():  # beside a training's best model, a bundle may be one of other weights
         places.append(path / _BUNDLE)
-    if not path.exists() and path.name == "inference":
+    if path.name == _INFERENCE:
         places.append(path.parent / _BUNDLE)
     found = next((place for place in places if (place / _MANIFEST).is_file()), None)
     if found is None and not path.exists() and (path.parent / f"{_BEST}.pdparams").is_file():

@@ -113,10 +113,19 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True)
+class EarlyStopConfig:
+    patience: int
+    min_delta: float
+
+
+@dataclass(frozen=True)
 class RecipeConfig:
     image_size: list[int] | None
     seed: int
     workers: int
+    accumulate: int
+    amp: Literal["none", "bfloat16", "float16"]
+    early_stop: EarlyStopConfig
     checkpoint_interval: int
     evaluation_batch_size: int
     freeze: list[str]
@@ -124,7 +133,9 @@ class RecipeConfig:
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     kept_epochs: int
+    static_graph: bool
     bundle: bool
+    event_log: Literal["none", "tensorboard"]
     use_ema: bool
     ema_decay: float
     ema_decay_type: Literal["threshold", "exponential", "normal"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import paddle
 from paddle import nn
 
+from instseg_trainer.config import Config, load_config
 from instseg_trainer.input_spec import IMAGENET_NORMALIZATION, InputSpec
 from instseg_trainer.models.base import InstanceSegmentationModel
 from instseg_trainer.models.detections import Detections
@@ -78,3 +80,19 @@ class FakeRegionModel(InstanceSegmentationModel):
             )
             for height, width in original_sizes
         ]
+
+
+def configuration(folder: Path, output: Path, *more: str) -> Config:
+    """Of a short training of a fake model, which stands in for another."""
+    return load_config(
+        "MaskRCNN-ResNet50-FPN",
+        [
+            f"Global.dataset_dir={folder}",
+            f"Global.output={output}",
+            "Train.epochs_iters=3",
+            "Train.warmup_steps=2",
+            "Recipe.workers=0",
+            "Recipe.augmentation=[{RandomResize: {target_size: [[64, 160], [96, 160]]}}]",
+            *more,
+        ],
+    )

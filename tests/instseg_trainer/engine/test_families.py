@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
 
-from instseg_trainer.config import Config, configs_folder, load_config
+from instseg_trainer.config import configs_folder, load_config
 from instseg_trainer.data import CocoDataset, DataError
 from instseg_trainer.data.resize import BatchRandomResize, RandomResize, Resize
 from instseg_trainer.engine import trainer as trainer_module
@@ -24,46 +23,10 @@ from instseg_trainer.errors import ConfigError
 from instseg_trainer.input_spec import InputSpec
 from instseg_trainer.weights import read_pdparams
 
-from .fake_models import FakeRegionModel
+from .fake_models import FakeRegionModel, configuration
 
 STRETCH = InputSpec()
 KEEP_RATIO = InputSpec(800, 1333, "keep_ratio", "linear", pad_stride=32)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, write_dataset: Callable[..., Path]) -> Path:
-    """Six images to train on and four others."""
-    path = write_dataset(tmp_path_factory.mktemp("families"), images=4, seed=1, split="val")
-    return write_dataset(path, images=6, seed=0, split="train")
-
-
-@pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> list[FakeRegionModel]:
-    """Makes the trainer build fake models, and collects them."""
-    built: list[FakeRegionModel] = []
-
-    def build(name: str, num_classes: int) -> FakeRegionModel:
-        assert name == "MaskRCNN-ResNet50-FPN"
-        built.append(FakeRegionModel(num_classes))
-        return built[-1]
-
-    monkeypatch.setattr(trainer_module, "build_model", build)
-    return built
-
-
-def configuration(folder: Path, output: Path, *more: str) -> Config:
-    return load_config(
-        "MaskRCNN-ResNet50-FPN",
-        [
-            f"Global.dataset_dir={folder}",
-            f"Global.output={output}",
-            "Train.epochs_iters=3",
-            "Train.warmup_steps=2",
-            "Recipe.workers=0",
-            "Recipe.augmentation=[{RandomResize: {target_size: [[64, 160], [96, 160]]}}]",
-            *more,
-        ],
-    )
 
 
 def test_a_region_model_trains_resumes_and_is_evaluated(

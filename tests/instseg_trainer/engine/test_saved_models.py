@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -10,7 +11,14 @@ import pytest
 
 paddle = pytest.importorskip("paddle", reason="needs the [train] extra")
 
-from instseg_trainer.engine.saved_models import Evaluated, drop_epochs_after, save_evaluated, saved_epochs
+from instseg_trainer.engine.saved_models import (
+    Evaluated,
+    best_up_to,
+    drop_epochs_after,
+    remove_leftovers,
+    save_evaluated,
+    saved_epochs,
+)
 from instseg_trainer.errors import WeightsError
 from instseg_trainer.weights import read_pdparams, read_states
 
@@ -67,11 +75,30 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_an_interrupted_or_earlier_training_left_goes(tmp_path: Path) -> None:
     for epoch in (1, 2, 3):
         save_evaluated(tmp_path, model(epoch), best=False, kept=5)
-    (tmp_path / ".epoch_4.1.tmp").mkdir()
     (tmp_path / "epoch_notes").mkdir()
+    unfinished = [".epoch_4.1.tmp", "epoch_2/.inference.1.tmp", "checkpoints/.iter_00000004.1.tmp"]
+    for name in unfinished:
+        (tmp_path / name / "part").mkdir(parents=True)
+    (tmp_path / ".metrics.jsonl.tmp").touch()
+    (tmp_path / "epoch_2" / ".keep").touch()
+    remove_leftovers(tmp_path)
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert (tmp_path / "epoch_2" / ".keep").is_file()
     drop_epochs_after(tmp_path, 1)
     save_evaluated(tmp_path, model(2), best=False, kept=5)
-    assert files(tmp_path) == ["epoch_1", "epoch_2", "epoch_notes"]
+    assert files(tmp_path) == ["checkpoints", "epoch_1", "epoch_2", "epoch_notes"]
+
+
+def test_the_best_epoch_so_far(tmp_path: Path) -> None:
+    assert best_up_to(tmp_path, 3) == (-1.0, -1)
+    for epoch, score, best in ((1, 0.25, True), (2, 0.5, True), (3, 0.125, False), (4, 0.75, True)):
+        save_evaluated(tmp_path, dataclasses.replace(model(epoch), score=score), best=best, kept=5)
+    assert best_up_to(tmp_path, 4) == (0.75, 4)
+    # Before the best one: that of the epochs that are left, and its weights become the best.
+    assert best_up_to(tmp_path, 3) == (0.5, 2)
+    best = (tmp_path / "best_model" / "best_model.pdparams").read_bytes()
+    assert best == (tmp_path / "epoch_2" / "epoch_2.pdparams").read_bytes()
+    assert best_up_to(tmp_path, 3) == (0.5, 2)
 
 
 def test_states_with_more_than_numbers_are_refused(tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def overrides(scenes: Path, output: Path) -> list[str]:
         "Recipe.workers=0",
         "Recipe.checkpoint_interval=2",
         "Recipe.bundle=false",
+        "Recipe.static_graph=false",
         "Train.batch_size=2",
         "Train.epochs_iters=3",
         "Train.warmup_steps=3",

@@ -26,7 +26,10 @@ _PATTERN = re.compile(r"iter_(\d+)")
 
 @dataclass
 class TrainingState:
-    """Where a training stands. `iteration` counts from 0 over all epochs: the next one to do."""
+    """Where a training stands. `iteration` counts from 0 over all epochs: the next one to do.
+
+    stop_best, stop_waited: of `EarlyStop`. loss_scale: of `Precision`.
+    """
 
     iteration: int
     ema_step: int
@@ -34,6 +37,9 @@ class TrainingState:
     best_epoch: int
     iterations_per_epoch: int
     fingerprint: str
+    stop_best: float = -1.0
+    stop_waited: int = 0
+    loss_scale: dict[str, float] | None = None
 
 
 @dataclass

@@ -42,6 +42,22 @@ class World:
             else:
                 parameter.grad.set_value(mean)
 
+    def mean(self, value: float) -> float:
+        """The mean of all processes' values."""
+        if self.size == 1:
+            return value
+        total = paddle.to_tensor([value], dtype="float64")
+        paddle.distributed.all_reduce(total)
+        return float(total.numpy().item()) / self.size
+
+    def agree(self, answer: bool) -> bool:
+        """Rank 0's answer."""
+        if self.size == 1:
+            return answer
+        given = paddle.to_tensor([int(answer)], dtype="int32")
+        paddle.distributed.broadcast(given, src=0)
+        return bool(given.numpy().item())
+
     def broadcast_weights(self, tensors: Sequence[paddle.Tensor]) -> None:
         """Gives every process the tensors of rank 0."""
         if self.size > 1:

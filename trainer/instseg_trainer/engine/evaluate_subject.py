@@ -8,18 +8,22 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from instseg_rt.embedded import MANIFEST_NAME
+
 from ..config import Config
 from ..data import CocoDataset
 from ..evaluation import CocoEvaluator, CocoMetrics
+from .saved_models import BEST
 
 
 def evaluate_subject(config: Config, subject: str, dataset: CocoDataset) -> tuple[CocoMetrics, CocoEvaluator]:
-    """subject: a bundle's folder, a `.json` file of COCO results, a `.pdparams` file, or the official weights.
+    """subject: a bundle's folder, a `.json` file of COCO results, a `.pdparams` file, a training's output folder, or
+    the official weights.
 
     dataset: read with allow_empty=True. A progress bar, or where stderr is no terminal a line every
     `Evaluate.log_interval` images (0: none), goes to stderr.
     """
-    path = Path(subject)
+    path = find_weights_in(Path(subject))
     if path.suffix == ".json":
         evaluator = CocoEvaluator.from_detections_file(dataset.annotation_file, path)
         return evaluator.evaluate(), evaluator
@@ -40,7 +44,15 @@ def evaluate_subject(config: Config, subject: str, dataset: CocoDataset) -> tupl
             from .evaluate_bundle import evaluate_bundle
 
             return evaluate_bundle(path, dataset, on_progress=advance)
-        return _evaluate_weights(config, subject, dataset, progress, advance)
+        return _evaluate_weights(config, subject if path == Path(subject) else str(path), dataset, progress, advance)
+
+
+def find_weights_in(path: Path) -> Path:
+    """The best weights in a training's output folder or its `best_model`; any other path as it is."""
+    if (path / MANIFEST_NAME).is_file():
+        return path
+    places = (path / BEST / f"{BEST}.pdparams", path / f"{BEST}.pdparams")
+    return next((place for place in places if place.is_file()), path)
 
 
 def _evaluate_weights(

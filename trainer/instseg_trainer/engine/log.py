@@ -15,6 +15,7 @@ from rich.console import Console
 
 from ..evaluation import CocoMetrics
 from ..files import write_text
+from .events import EventLog
 
 _WINDOW = 20  # iterations over which speed is averaged
 _SHOWN_LOSSES = 8  # a line has no more; metrics.jsonl has all
@@ -25,13 +26,14 @@ class TrainingLog:
     `resume_at`, records of
     iterations after it (done, but lost with the process) are dropped, so that the curve has every iteration once. A
     `silent` log, of a
-    process that is not the main one, says and writes nothing."""
+    process that is not the main one, says and writes nothing. events: also write them for TensorBoard."""
 
-    def __init__(self, output: Path, resume_at: int | None, silent: bool = False) -> None:
+    def __init__(self, output: Path, resume_at: int | None, silent: bool = False, events: bool = False) -> None:
         self.console = Console(stderr=True, quiet=silent)
         self.last_loss = float("nan")
         self._metrics_path = output / "metrics.jsonl"
         self._seconds: deque[tuple[float, float, int]] = deque(maxlen=_WINDOW)
+        self._events = EventLog(output, resume_at) if events and not silent else None
         if silent:
             self._metrics = self._text = _open(Path(os.devnull), "w")
             return
@@ -48,6 +50,8 @@ class TrainingLog:
     ) -> None:
         self._metrics.close()
         self._text.close()
+        if self._events is not None:
+            self._events.close()
 
     def say(self, text: str) -> None:
         self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
@@ -76,6 +80,9 @@ class TrainingLog:
             compute_s=round(compute_s, 4),
             **losses,
         )
+        if self._events is not None:
+            shares = {f"train/{name}": value for name, value in losses.items()}
+            self._events.add(iteration, {**shares, "train/learning_rate": learning_rate})
         if shown:
             data, compute, count = (sum(column) for column in zip(*self._seconds, strict=True))
             parts = " ".join(
@@ -87,13 +94,10 @@ class TrainingLog:
             )
 
     def evaluation(self, iteration: int, epoch: int, metrics: CocoMetrics) -> None:
-        self._record(
-            iteration=iteration,
-            epoch=epoch + 1,
-            mask_ap=metrics.mask.ap,
-            mask_ap50=metrics.mask.ap50,
-            box_ap=metrics.box.ap,
-        )
+        values = {"mask_ap": metrics.mask.ap, "mask_ap50": metrics.mask.ap50, "box_ap": metrics.box.ap}
+        self._record(iteration=iteration, epoch=epoch + 1, **values)
+        if self._events is not None:
+            self._events.add(iteration, {f"val/{name}": value for name, value in values.items()})
         self.say(
             f"epoch {epoch + 1} mask AP {metrics.mask.ap:.4f} AP50 {metrics.mask.ap50:.4f} box AP {metrics.box.ap:.4f}"
         )

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import paddle
 
-from ..weights import write_pdparams
+from ..weights import read_states, write_pdparams
 
 BEST = "best_model"
 BUNDLE = "bundle"
+STATIC_GRAPH = "inference"
 SUFFIXES = ("pdopt", "pdstates", "pdema", "pdparams")
 """In the order in which they are written: what a command reads comes last."""
 
 _EPOCH = re.compile(r"epoch_(\d+)")
-_UNFINISHED = ".epoch_*.tmp"
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,13 @@ class Evaluated:
 def save_evaluated(output: Path, model: Evaluated, *, best: bool, kept: int) -> None:
     """Writes the folder of an epoch, of which the newest `kept` stay, and where it is the `best` so far, `best_model`.
 
-    An epoch's folder is renamed when it is complete, and so is each file of `best_model`. A bundle of earlier best
-    weights is removed.
+    An epoch's folder is renamed when it is complete, and so is each file of `best_model`. What was made of earlier best
+    weights, bundle and static graph, is removed.
     """
     if not best and kept == 0:
         return
     name = f"epoch_{model.epoch}"
     temporary = output / f".{name}.{os.getpid()}.tmp"
-    for unfinished in output.glob(_UNFINISHED):
-        shutil.rmtree(unfinished, ignore_errors=True)
     temporary.mkdir()
     model.write(temporary, name)
     if best:
@@ -89,10 +87,50 @@ def drop_epochs_after(output: Path, epoch: int) -> None:
             shutil.rmtree(output / f"epoch_{later}")
 
 
+def best_up_to(output: Path, epoch: int) -> tuple[float, int]:
+    """Mask AP and number of the best evaluated epoch up to `epoch` that is there; -1 and -1 without any.
+
+    Where `best_model` is of a later epoch, it becomes that one's.
+    """
+    best_states = output / BEST / f"{BEST}.pdstates"
+    if best_states.is_file():
+        states = read_states(best_states)
+        if states["epoch"] <= epoch:
+            return float(states["metric"]), int(states["epoch"])
+    scores = [
+        (read_states(output / name / f"{name}.pdstates")["metric"], number)
+        for number in saved_epochs(output)
+        if number <= epoch
+        for name in [f"epoch_{number}"]
+    ]
+    if not scores:
+        return -1.0, -1
+    score, number = max(scores)
+    _publish(output / f"epoch_{number}", f"epoch_{number}", output / BEST)
+    return float(score), number
+
+
+def remove_leftovers(output: Path) -> None:
+    """Removes what a training that was killed had not finished writing: hidden files and folders, `.….tmp`."""
+    for folder in (
+        output,
+        output / "checkpoints",
+        output / BEST,
+        *(output / f"epoch_{n}" for n in saved_epochs(output)),
+    ):
+        for place in (folder, folder / STATIC_GRAPH):
+            for path in place.glob(".*.tmp"):
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
 def _publish(folder: Path, name: str, best: Path) -> None:
     """Puts the files of `folder` into `best`; they share their place on the disk where the file system can."""
     best.mkdir(exist_ok=True)
-    shutil.rmtree(best / BUNDLE, ignore_errors=True)
+    for made in (BUNDLE, STATIC_GRAPH):
+        shutil.rmtree(best / made, ignore_errors=True)
     for suffix in SUFFIXES:
         source, target = folder / f"{name}.{suffix}", best / f"{BEST}.{suffix}"
         if not source.is_file():

@@ -9,12 +9,13 @@ from typing import Any
 
 from ..files import write_text
 from ..weights import read_states
-from .saved_models import BEST, BUNDLE, SUFFIXES, saved_epochs
+from .saved_models import BEST, BUNDLE, STATIC_GRAPH, SUFFIXES, saved_epochs
 
 _FILE = "train_result.json"
 _LAST_MODELS = 5  # PaddleX lists so many
-# PaddleX's static graph, which this training does not write.
-_STATIC_GRAPH = ("inference_config", "pdmodel", "pdiparams", "pdiparams.info")
+# PaddleX's keys of the files of a static graph; it has a fourth file with graphs of an older form.
+_STATIC_GRAPH = {"inference_config": "inference.yml", "pdmodel": "inference.json", "pdiparams": "inference.pdiparams"}
+_NEVER = "pdiparams.info"
 
 
 @dataclass(frozen=True)
@@ -57,4 +58,6 @@ def write_train_result(output: Path, model: str, result: TrainingResult, *, done
 def _entry(output: Path, name: str, score: float) -> dict[str, Any]:
     paths = {suffix: f"{name}/{name}.{suffix}" for suffix in SUFFIXES}
     found = {suffix: path for suffix, path in paths.items() if (output / path).is_file()}
-    return {"score": score, **found, **dict.fromkeys(_STATIC_GRAPH)}
+    graph = {key: f"{name}/{STATIC_GRAPH}/{file}" for key, file in _STATIC_GRAPH.items()}
+    there = {key: path if (output / path).is_file() else None for key, path in graph.items()}
+    return {"score": score, **found, **there, _NEVER: None}

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from dataclasses import asdict
-from pathlib import Path
 
-import numpy as np
 import paddle
 import yaml
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -21,32 +18,49 @@ from ..data import Batch, CocoDataset, DataLoader
 from ..errors import CheckpointError, ConfigError
 from ..files import write_text
 from ..models import build_model
-from ..targets import Targets
 from ..weights import load_weights, read_pdparams
-from .checkpoint import Checkpoint, TrainingState, load_checkpoint, save_checkpoint
+from .checkpoint import Checkpoint, TrainingState, save_checkpoint
+from .curves import draw_curves
 from .distributed import join_world
+from .early_stop import EarlyStop
 from .ema import ModelEMA
 from .evaluate import evaluate_model
 from .freeze import apply_freezing
 from .inputs import misses_evaluation_size, pad_stride, sized_input, training_steps
 from .log import TrainingLog
 from .optimizer import build_optimizer
-from .saved_models import BEST, Evaluated, drop_epochs_after, save_evaluated
+from .precision import Precision
+from .resume import check_optimizer, load_resumed, output_folder
+from .saved_models import BEST, Evaluated, drop_epochs_after, remove_leftovers, save_evaluated
 from .schedule import build_schedule
+from .step import TrainingStep
 from .train_result import TrainingResult, write_train_result
 
 _EPOCH_END_SHARE = 0.5
 """An epoch's end writes a checkpoint too where this part of the interval between two has passed: small data sets would
 write all the time."""
+_FREE_KEYS = (
+    "workers",
+    "checkpoint_interval",
+    "evaluation_batch_size",
+    "bundle",
+    "static_graph",
+    "kept_epochs",
+    "event_log",
+    "early_stop",
+)
+"""Of the recipe: what may change when a training is resumed."""
+_CURVES_EVERY = 60.0
+"""Seconds between two drawings of the curves during a training."""
 
 
 class Trainer:
     """Trains what `config` says and leaves in its output folder: `best_model/` and `epoch_<n>/` (see `saved_models`),
     `checkpoints/`, `config.yaml`, `categories.json`,
-    `train.log`, `metrics.jsonl` and `train_result.json`.
+    `train.log`, `metrics.jsonl`, `curves.png` and `train_result.json`.
 
-    With `Train.resume_path` a training goes on from its newest checkpoint, on the same curve as if it had never
-    stopped.
+    With `Train.resume_path` a training goes on from its newest checkpoint or from an epoch, on the same curve as if it
+    had never stopped.
     """
 
     def __init__(self, config: Config) -> None:
@@ -62,6 +76,8 @@ class Trainer:
             categories=self.train_set.categories,
         )
         num_classes = len(self.train_set.categories)
+        if recipe.accumulate < 1:
+            raise ConfigError(f"Recipe.accumulate: expected a number from 1, found {recipe.accumulate}")
         if train.num_classes is not None and train.num_classes != num_classes:
             raise ConfigError(
                 f"Train.num_classes: {train.num_classes}, but {self.train_set.annotation_file} has "
@@ -77,7 +93,7 @@ class Trainer:
         self.loader = DataLoader(
             self.train_set,
             self.steps,
-            batch_size=train.batch_size,
+            batch_size=train.batch_size * recipe.accumulate,
             seed=recipe.seed,
             num_workers=recipe.workers,
             mask_stride=self.model.mask_stride,
@@ -91,9 +107,15 @@ class Trainer:
         self.schedule = build_schedule(
             recipe.schedule, train.learning_rate, train.warmup_steps, train.epochs_iters, iterations
         )
-        self.output = Path(train.resume_path or config.Global.output)
+        self.early_stop = EarlyStop.from_config(recipe.early_stop)
+        self.precision = Precision(recipe.amp)
+        self._take_step = TrainingStep(
+            self.model, self.optimizer, self.world, self.precision, accumulate=recipe.accumulate, seed=recipe.seed
+        )
+        self.output = output_folder(config)
         self.state = TrainingState(0, 0, -1.0, -1, iterations, self._fingerprint())
         self._last_saved = 0
+        self._curves_drawn = time.monotonic()
 
     def run(self) -> TrainingResult:
         """Trains to the end. KeyboardInterrupt leaves the last checkpoint behind and goes up."""
@@ -104,12 +126,14 @@ class Trainer:
 
     def _run(self) -> TrainingResult:
         config, train = self.config, self.config.Train
-        checkpoint = load_checkpoint(self.output) if train.resume_path else None
+        checkpoint = load_resumed(config, self.state)
         self.output.mkdir(parents=True, exist_ok=True)
         if self.world.is_main:
+            remove_leftovers(self.output)
             self._describe()
         resume_at = checkpoint.state.iteration if checkpoint else None
-        with TrainingLog(self.output, resume_at, silent=not self.world.is_main) as log, self.loader:
+        events = config.Recipe.event_log == "tensorboard"
+        with TrainingLog(self.output, resume_at, not self.world.is_main, events) as log, self.loader:
             if checkpoint is None and train.pretrain_weight_path:
                 arrays = read_pdparams(find_weights(train.pretrain_weight_path, config.Global.model, log.say))
                 report = load_weights(
@@ -120,13 +144,15 @@ class Trainer:
             ema = ModelEMA(self.model, recipe.ema_decay, recipe.ema_decay_type) if recipe.use_ema else None
             if checkpoint is not None:
                 self._restore(checkpoint, ema)
-                log.say(f"resumed {self.output} at iteration {self.state.iteration}")
+                log.say(f"resumed {train.resume_path} at iteration {self.state.iteration}")
             self.world.broadcast_weights(list(self.model.state_dict().values()))
             self._introduce(log)
             if self.world.is_main:
                 drop_epochs_after(self.output, self.state.iteration // self.state.iterations_per_epoch)
             self._write_result()
             final_loss = self._loop(log, ema)
+            if self.world.is_main:
+                draw_curves(self.output, config.Global.model)
         return self._write_result(final_loss, done=True)
 
     def _write_result(self, final_loss: float | None = None, done: bool = False) -> TrainingResult:
@@ -169,7 +195,8 @@ class Trainer:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=log.console, transient=True) as progress:
             bar = progress.add_task("train", total=train.epochs_iters * per_epoch, completed=self.state.iteration)
-            for epoch in range(first_epoch, train.epochs_iters):
+            # A training that had stopped early has nothing left to do.
+            for epoch in range(first_epoch, first_epoch if self.early_stop.reached else train.epochs_iters):
                 self.model.train()
                 ready = time.perf_counter()
                 for batch in self.loader.epoch(epoch, start if epoch == first_epoch else 0):
@@ -202,40 +229,26 @@ class Trainer:
                 last = epoch + 1 == train.epochs_iters
                 if last or (train.eval_interval > 0 and (epoch + 1) % train.eval_interval == 0):
                     self._evaluate(log, ema, epoch, progress)
+                    if not last and self.world.agree(self.early_stop.reached):
+                        waited = self.early_stop.waited
+                        log.say(f"stopped after epoch {epoch + 1}: {waited} evaluations without a better mask AP")
+                        last = True
                 if last or self._unsaved() >= self.config.Recipe.checkpoint_interval * _EPOCH_END_SHARE:
                     self._save(ema)
+                if last:
+                    break
         return loss
 
     def _unsaved(self) -> int:
         """Iterations since the last checkpoint."""
         return self.state.iteration - self._last_saved
 
+    def step(self, batch: Batch) -> dict[str, float]:
+        """One step of the optimizer, at the state's iteration, which stays; the losses by name."""
+        return self._step(batch)
+
     def _step(self, batch: Batch) -> dict[str, float]:
-        self.optimizer.set_lr(self.schedule(self.state.iteration))
-        # Some losses draw samples or noise: every iteration has its own chance, the same after a resumption.
-        chance = np.random.SeedSequence(self.config.Recipe.seed, spawn_key=(self.state.iteration, self.world.rank))
-        paddle.seed(int(chance.generate_state(1)[0]))
-        targets = Targets(
-            paddle.to_tensor(batch.boxes),
-            paddle.to_tensor(batch.class_ids),
-            paddle.to_tensor(batch.masks),
-            paddle.to_tensor(batch.pad_mask),
-            image_sizes=paddle.to_tensor(batch.image_sizes),
-            segments=batch.segments,
-        )
-        losses = self.model.loss(paddle.to_tensor(batch.images), targets)
-        values = {name: float(value) for name, value in losses.items()}
-        if not math.isfinite(values["loss"]):
-            raise CheckpointError(
-                f"iteration {self.state.iteration}: the loss is {values['loss']}: lower Train.learning_rate "
-                f"(now {self.config.Train.learning_rate}) or set Recipe.optimizer.gradient_clip, then resume"
-            )
-        losses["loss"].backward()
-        self.world.average_gradients(self.optimizer._parameter_list)
-        self.optimizer.step()
-        # Gradients go, rather than stay as zeros: a part that a batch does not reach stands still, resumed or not.
-        self.optimizer.clear_grad(set_to_zero=False)
-        return values
+        return self._take_step(batch, self.state.iteration, self.schedule(self.state.iteration))
 
     def _evaluate(self, log: TrainingLog, ema: ModelEMA | None, epoch: int, progress: Progress) -> None:
         """Evaluates the averaged weights (or the plain ones) and keeps them when they are the best so far."""
@@ -254,6 +267,7 @@ class Trainer:
                 on_progress=lambda done: progress.update(bar, completed=done),
             )
             log.evaluation(self.state.iteration, epoch, metrics)
+            self.early_stop.update(metrics.mask.ap)
             best = metrics.mask.ap >= self.state.best_ap
             if best:
                 self.state.best_ap, self.state.best_epoch = metrics.mask.ap, epoch + 1
@@ -261,6 +275,9 @@ class Trainer:
             found = Evaluated(weights, None if ema is None else trained, optimizer, metrics.mask.ap, epoch + 1)
             save_evaluated(self.output, found, best=best, kept=self.config.Recipe.kept_epochs)
             self._write_result()
+            if time.monotonic() - self._curves_drawn > _CURVES_EVERY:
+                draw_curves(self.output, self.config.Global.model)
+                self._curves_drawn = time.monotonic()
         finally:
             progress.remove_task(bar)
             if trained:
@@ -271,6 +288,8 @@ class Trainer:
         if not self.world.is_main:
             return
         self.state.ema_step = 0 if ema is None else ema.step
+        self.state.stop_best, self.state.stop_waited = self.early_stop.best, self.early_stop.waited
+        self.state.loss_scale = self.precision.state()
         averages = None if ema is None else ema.state
         save_checkpoint(self.output, self.model.state_dict(), averages, self.optimizer.state_dict(), self.state)
 
@@ -286,10 +305,15 @@ class Trainer:
                     f"configuration ({name}: {getattr(saved, name)}, here {here}); resume with the configuration in "
                     f"{self.output / 'config.yaml'}"
                 )
-        load_weights(self.model, checkpoint.model, source=f"{self.output}: checkpoint")
+        source = str(self.config.Train.resume_path)
+        load_weights(self.model, checkpoint.model, source=source)
+        shapes = {parameter.name: parameter.shape for parameter in self.optimizer._parameter_list}
+        check_optimizer(checkpoint.optimizer, shapes, source)
         if ema is not None:
             ema.restore(checkpoint.ema or {}, saved.ema_step)
         self.optimizer.set_state_dict({name: paddle.to_tensor(array) for name, array in checkpoint.optimizer.items()})
+        self.precision.restore(saved.loss_scale)
+        self.early_stop.best, self.early_stop.waited = saved.stop_best, saved.stop_waited
         self.state = saved
         self._last_saved = saved.iteration
 
@@ -298,7 +322,7 @@ class Trainer:
         train, recipe = asdict(self.config.Train), asdict(self.config.Recipe)
         for key in ("resume_path", "pretrain_weight_path", "log_interval", "eval_interval"):
             del train[key]
-        for key in ("workers", "checkpoint_interval", "evaluation_batch_size", "bundle", "kept_epochs"):
+        for key in _FREE_KEYS:
             del recipe[key]
         content = yaml.safe_dump(
             [

@@ -51,6 +51,16 @@ class AnchorGenerator:
             levels.append(paddle.to_tensor(anchors.reshape(-1, 4)))
         return levels
 
+    def on_map(self, level: int, height: paddle.Tensor, width: paddle.Tensor) -> paddle.Tensor:
+        """The anchors of one feature map in a traced graph, where its height and width are known at run time only."""
+        stride = float(self.strides[level])
+        x = (paddle.arange(width, dtype="float32") + self._offset) * stride
+        y = (paddle.arange(height, dtype="float32") + self._offset) * stride
+        x, y = x.reshape([1, -1, 1, 1]), y.reshape([-1, 1, 1, 1])
+        # (height, width, 1, 4): x, y, x, y of every cell.
+        corners = paddle.concat([x + 0.0 * y, y + 0.0 * x] * 2, axis=3)
+        return (corners + paddle.to_tensor(self._cells[level])).reshape([-1, 4])
+
 
 def _cell_anchors(sizes: Sequence[float], aspect_ratios: Sequence[float]) -> NDArray[np.float32]:
     """(sizes * ratios, 4): the anchors of one cell around (0, 0)."""

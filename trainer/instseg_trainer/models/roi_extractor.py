@@ -46,7 +46,13 @@ class RoIExtractor(nn.Layer):
         resolution, resolution), in the order of the boxes.
         """
         counts = paddle.to_tensor([len(image_rois) for image_rois in rois], dtype="int32")
-        boxes = paddle.concat(list(rois))
+        return self._extract(features, paddle.concat(list(rois)), counts)
+
+    def of_one_image(self, features: Sequence[paddle.Tensor], boxes: paddle.Tensor) -> paddle.Tensor:
+        """`forward` for the boxes (R, 4) of one image in a traced graph, where R is known at run time only."""
+        return self._extract(features, boxes, paddle.shape(boxes)[:1].astype("int32"))
+
+    def _extract(self, features: Sequence[paddle.Tensor], boxes: paddle.Tensor, counts: paddle.Tensor) -> paddle.Tensor:
         if len(self.strides) == 1:
             return self._align(features[0], boxes, counts, self.strides[0])
         lowest, highest = (int(math.log2(stride)) for stride in (self.strides[0], self.strides[-1]))

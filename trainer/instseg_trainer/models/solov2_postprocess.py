@@ -41,11 +41,11 @@ class SOLOv2Decode:
 def matrix_nms(masks: paddle.Tensor, class_ids: paddle.Tensor, scores: paddle.Tensor, sigma: float) -> paddle.Tensor:
     """Scores (N,) lowered by overlap with better masks of the same class (SOLOv2, equation 5, Gaussian decay).
 
-    masks (N, P) float32 of 0 and 1, none empty; class_ids (N,); scores (N,). All three in falling order of score.
+    masks (N, P) float32 of 0 and 1; class_ids (N,); scores (N,). All three in falling order of score.
     """
     areas = masks.sum(axis=1)
     overlap = masks @ masks.t()
-    iou = overlap / (areas.unsqueeze(0) + areas.unsqueeze(1) - overlap)
+    iou = overlap / (areas.unsqueeze(0) + areas.unsqueeze(1) - overlap).clip(min=1.0)
     same_class = class_ids.unsqueeze(0) == class_ids.unsqueeze(1)
     iou = paddle.triu(iou * same_class.astype(iou.dtype), 1)  # [i, j]: i is the better one
     # A mask that is itself suppressed by a better one suppresses less.
