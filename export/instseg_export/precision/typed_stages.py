@@ -1,0 +1,180 @@
+"""The FP16 stages of a bundle: `stages/<stage>.fp16.onnx`, verified, and named in the manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from instseg_rt.files import file_sha256, write_atomically
+from instseg_rt.scenes import render_scene
+
+from ..bundle_manifest import read_manifest, stage_file, update_manifest
+from .comparison import ComparedStage, RangeStage, stage_predictor
+from .detections import Agreement, agreement
+from .islands import islands_of
+from .typed_fp16 import TypedGraph, to_typed_fp16
+
+CONVERTER_VERSION = 1
+"""Raised where the same graph and islands come out differently."""
+LEAST_MATCHED, LEAST_MASK_IOU = 0.98, 0.97
+"""Of all detections and of their masks on average; what is below is said."""
+METHOD = "ONNX Runtime on the CPU: float32 arithmetic, every result of an FP16 operator rounded to float16"
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """half_nodes: computed in float16. float_nodes: in float32, by reason. errors: per output."""
+
+    name: str
+    bytes: int
+    half_nodes: int
+    float_nodes: dict[str, int]
+    errors: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PrecisionReport:
+    """Of FP16 against float32. stages: empty where the bundle was up to date. every: all detections. confident: those
+    above the bundle's threshold.
+    """
+
+    stages: tuple[StageReport, ...]
+    every: Agreement
+    confident: Agreement
+
+    @property
+    def good(self) -> bool:
+        return self.every.share >= LEAST_MATCHED and self.every.mask_iou_mean >= LEAST_MASK_IOU
+
+
+def typed_entry(bundle: Path, stage: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The stage's entry `typed` of the manifest for FP16, where its file is there, and made from this stage by this
+    converter and these islands.
+    """
+    for entry in stage.get("typed") or []:
+        file = bundle / str(entry.get("file"))
+        if (
+            entry.get("precision") == "fp16"
+            and entry.get("source_sha256") == stage["sha256"]
+            and entry.get("recipe") == recipe()
+            and file.is_file()
+            and file_sha256(file) == entry.get("sha256")
+        ):
+            return dict(entry)
+    return None
+
+
+def recipe() -> str:
+    """Names the converter and its islands; it changes when either does."""
+    text = importlib.resources.files(__package__).joinpath("islands.yaml").read_bytes()
+    return f"{CONVERTER_VERSION}-{hashlib.sha256(text).hexdigest()[:12]}"
+
+
+def example_images(count: int = 4) -> list[NDArray[np.uint8]]:
+    """Rendered scenes, BGR, of both orientations."""
+    sizes = ((480, 640), (640, 480), (480, 480), (400, 640))
+    return [
+        np.ascontiguousarray(render_scene(seed, *sizes[seed % len(sizes)]).image[..., ::-1]) for seed in range(count)
+    ]
+
+
+def write_typed_stages(
+    bundle: Path,
+    say: Callable[[str], None],
+    images: Sequence[NDArray[np.uint8]] | None = None,
+    images_are: str = "rendered scenes",
+    force: bool = False,
+) -> PrecisionReport | None:
+    """Writes every stage's FP16 form and compares both forms on images (BGR); None where all was up to date.
+
+    Raises `ExportError` where FP16 gives numbers that are not finite.
+    """
+    manifest = read_manifest(bundle)
+    if not force and all(typed_entry(bundle, stage) for stage in manifest["stages"]):
+        say("FP16 stages: up to date")
+        return None
+    if images is None:
+        images = example_images()
+    family = manifest["family"]
+    sources = {stage["name"]: onnx.load(stage_file(bundle, stage)) for stage in manifest["stages"]}
+    say(f"FP16: ranges of values in float32, {len(images)} {images_are}")
+    ranges = {name: RangeStage(model) for name, model in sources.items()}
+    with stage_predictor(bundle, ranges) as predictor:
+        expected = [predictor(image) for image in images]
+    say("FP16: converting")
+    typed = {
+        name: to_typed_fp16(model, islands_of(family, name), ranges[name].ranges.largest)
+        for name, model in sources.items()
+    }
+    del ranges
+    say(f"FP16: comparing with float32, {len(images)} {images_are}")
+    compared = {name: ComparedStage(family, model, typed[name].model) for name, model in sources.items()}
+    with stage_predictor(bundle, compared) as predictor:
+        found = [predictor(image) for image in images]
+    threshold = float(manifest["threshold"])
+    report = PrecisionReport(
+        tuple(
+            _write(bundle, stage, typed[stage["name"]], compared[stage["name"]].errors) for stage in manifest["stages"]
+        ),
+        agreement(expected, found),
+        agreement(expected, found, threshold),
+    )
+    for stage, written in zip(manifest["stages"], report.stages, strict=True):
+        verification = {
+            "method": METHOD,
+            "images": len(images),
+            "images_are": images_are,
+            "max_relative_error": {name: _short(error) for name, error in written.errors.items()},
+            "unmatched_rows": _short(compared[written.name].swapped),
+            "detections": _summary(report.every),
+            "detections_above_threshold": _summary(report.confident),
+        }
+        _add_entry(bundle, stage, written, verification)
+    update_manifest(bundle, manifest)
+    return report
+
+
+def _write(bundle: Path, stage: Mapping[str, Any], typed: TypedGraph, errors: dict[str, float]) -> StageReport:
+    origin = {"precision": "fp16", "source_sha256": stage["sha256"], "recipe": recipe()}
+    typed.model.metadata_props.add(key="instseg_precision", value=json.dumps(origin))
+    file = _typed_file(bundle, stage)
+    write_atomically(file, typed.model.SerializeToString())
+    return StageReport(stage["name"], file.stat().st_size, typed.half_nodes, typed.float_nodes, errors)
+
+
+def _typed_file(bundle: Path, stage: Mapping[str, Any]) -> Path:
+    return bundle / "stages" / f"{stage['name']}.fp16.onnx"
+
+
+def _add_entry(bundle: Path, stage: dict[str, Any], report: StageReport, verification: dict[str, Any]) -> None:
+    file = _typed_file(bundle, stage)
+    others = [entry for entry in stage.get("typed") or [] if entry.get("precision") != "fp16"]
+    entry = {
+        "precision": "fp16",
+        "file": file.relative_to(bundle).as_posix(),
+        "sha256": file_sha256(file),
+        "source_sha256": stage["sha256"],
+        "recipe": recipe(),
+        "half_nodes": report.half_nodes,
+        "float_nodes": report.float_nodes,
+        "verification": verification,
+    }
+    stage["typed"] = [*others, entry]
+
+
+def _summary(found: Agreement) -> dict[str, Any]:
+    values = {name: value if isinstance(value, int) else _short(value) for name, value in asdict(found).items()}
+    return {**values, "matched_share": _short(found.share)}
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")
