@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +13,21 @@ from numpy.typing import NDArray
 
 from instseg_rt.cli.console import stdout_console, table
 
+from .engines.bundle_engines import EngineOptions, build_engines
+from .engines.profiles import parse_shapes
+from .engines.targets import BACKENDS, TARGETS, target_sm
+from .engines.tensorrt_module import TensorRT
 from .errors import ExportError
 
 if TYPE_CHECKING:
     from .precision.typed_stages import PrecisionReport
 
 DEPLOYMENT_EXAMPLES = (
-    "  instseg-export seg_s.bundle --precision fp16    FP16 stages beside the float32 ones, compared with them"
+    "  instseg-export seg_s.bundle --precision fp16    FP16 stages beside the float32 ones, compared with them\n"
+    "  instseg-export seg_s.bundle --backend tensorrt-rtx --target t4 --precision fp16    for a T4, built here\n"
+    "  instseg-export seg_s.bundle --backend tensorrt --precision fp16    engines for the GPU of this machine"
 )
+_UNITS = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 _IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 _MOST_IMAGES = 16
 
@@ -29,7 +37,8 @@ def add_deployment_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--precision",
         choices=("fp32", "fp16"),
-        help="fp16: write every stage in typed FP16 as well, as stages/STAGE.fp16.onnx, and compare it with float32",
+        help="fp16: write every stage in typed FP16 as well, as stages/STAGE.fp16.onnx, and compare it with float32; "
+        "of engines, what they compute in (default: fp32)",
     )
     group.add_argument(
         "--images",
@@ -44,17 +53,95 @@ def add_deployment_arguments(parser: argparse.ArgumentParser) -> None:
         help="a labelled data set (annotations/instance_val.json): mask AP in both precisions",
     )
     group.add_argument("--force", action="store_true", help="make again what is up to date")
+    _add_engine_arguments(parser)
+
+
+def _add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("engines", "built by TensorRT or TensorRT-RTX, see docs/tensorrt.md")
+    group.add_argument(
+        "--backend",
+        choices=tuple(BACKENDS),
+        help="tensorrt: for the GPU of this machine; tensorrt-rtx: for any GPU that it knows, without one",
+    )
+    group.add_argument(
+        "--target", choices=tuple(TARGETS), help="GPU or compute capability (default: the GPU of this machine)"
+    )
+    group.add_argument(
+        "--shapes",
+        action="append",
+        default=[],
+        metavar="[STAGE.]INPUT=MIN,OPT,MAX",
+        help="shapes of an input like 1x3x640x640, in the place of those of the bundle; may be repeated",
+    )
+    group.add_argument("--workspace", metavar="SIZE", help="most scratch memory on the GPU, like 4GiB")
+    group.add_argument(
+        "--timing-cache", type=Path, metavar="FILE", help="what TensorRT measures, kept for the next build"
+    )
+    group.add_argument(
+        "--raw-plan", action="store_true", help="write the bare plan beside each engine, for other tools"
+    )
 
 
 def wants_deployment(args: argparse.Namespace) -> bool:
-    return args.precision is not None
+    return args.precision is not None or args.backend is not None
 
 
 def deploy(args: argparse.Namespace, bundle: Path, say: Callable[[str], None]) -> int:
     """Makes what the options ask for, in the bundle."""
+    _check(args)
+    # What TensorRT cannot do is said before FP16 stages are made.
+    engines = None if args.backend is None else _engine_options(args)
     if args.precision == "fp16":
         _typed(args, bundle, say)
+    if engines is not None:
+        _build(bundle, *engines, say)
     return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    for option in ("target", "shapes", "workspace", "timing_cache", "raw_plan"):
+        if getattr(args, option) and args.backend is None:
+            raise ExportError(f"--{option.replace('_', '-')}: only with --backend")
+    for option in ("images", "dataset"):
+        if getattr(args, option) and args.precision != "fp16":
+            raise ExportError(f"--{option}: only with --precision fp16, which is compared with float32 there")
+
+
+def _engine_options(args: argparse.Namespace) -> tuple[TensorRT, EngineOptions]:
+    tensorrt = TensorRT(args.backend)
+    if args.target is None and not tensorrt.needs_gpu:
+        raise ExportError(f"--backend {args.backend}: --target is missing: one of {', '.join(TARGETS)}")
+    options = EngineOptions(
+        sm=tensorrt.sm_of_this_machine() if args.target is None else target_sm(args.target),
+        precision=args.precision or "fp32",
+        batch=args.batch,
+        shapes=dict(parse_shapes(text) for text in args.shapes),
+        workspace_bytes=None if args.workspace is None else _bytes(args.workspace),
+        timing_cache=args.timing_cache,
+        raw_plan=args.raw_plan,
+        force=args.force,
+    )
+    tensorrt.check_target(options.sm, options.precision, options.timing_cache is not None)
+    return tensorrt, options
+
+
+def _bytes(text: str) -> int:
+    """`4GiB`, `512 MiB` or a number of bytes."""
+    match = re.fullmatch(r"(\d+)\s*([KMG]iB)?", text.strip(), re.IGNORECASE)
+    if match is None or int(match[1]) == 0:
+        raise ExportError(f"--workspace {text}: expected a size like 4GiB or 512MiB")
+    return int(match[1]) * _UNITS[(match[2] or "").upper()]
+
+
+def _build(bundle: Path, tensorrt: TensorRT, options: EngineOptions, say: Callable[[str], None]) -> None:
+    rows = []
+    for report in build_engines(bundle, tensorrt, options, say):
+        types = ", ".join(f"{count} {name}" for name, count in sorted(report.products.items()))
+        name = report.file.relative_to(bundle)
+        seconds = f"{report.seconds:.0f}" if report.built else ""
+        rows.append((name, f"{report.bytes / 1e6:.1f}", seconds, types or "up to date"))
+    columns = ("engine", "MB", "seconds", "products of the network")
+    stdout_console().print(table(str(bundle), columns, rows, right=(1, 2)))
 
 
 def _typed(args: argparse.Namespace, bundle: Path, say: Callable[[str], None]) -> None:

@@ -13,7 +13,8 @@ import onnx
 from ..bundle_manifest import read_manifest, stage_file, update_manifest
 from ..errors import ExportError
 from .comparison import GraphStage, RoundedStage, RunStage, stage_predictor
-from .typed_stages import METHOD, typed_entry
+from .typed_entry import typed_entry
+from .typed_stages import METHOD
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.resources
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +19,9 @@ from ..bundle_manifest import read_manifest, stage_file, update_manifest
 from .comparison import ComparedStage, RangeStage, stage_predictor
 from .detections import Agreement, agreement
 from .islands import islands_of
+from .typed_entry import recipe, typed_entry
 from .typed_fp16 import TypedGraph, to_typed_fp16
 
-CONVERTER_VERSION = 1
-"""Raised where the same graph and islands come out differently."""
 LEAST_MATCHED, LEAST_MASK_IOU = 0.98, 0.97
 """Of all detections and of their masks on average; what is below is said."""
 METHOD = "ONNX Runtime on the CPU: float32 arithmetic, every result of an FP16 operator rounded to float16"
@@ -54,29 +51,6 @@ class PrecisionReport:
     @property
     def good(self) -> bool:
         return self.every.share >= LEAST_MATCHED and self.every.mask_iou_mean >= LEAST_MASK_IOU
-
-
-def typed_entry(bundle: Path, stage: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The stage's entry `typed` of the manifest for FP16, where its file is there, and made from this stage by this
-    converter and these islands.
-    """
-    for entry in stage.get("typed") or []:
-        file = bundle / str(entry.get("file"))
-        if (
-            entry.get("precision") == "fp16"
-            and entry.get("source_sha256") == stage["sha256"]
-            and entry.get("recipe") == recipe()
-            and file.is_file()
-            and file_sha256(file) == entry.get("sha256")
-        ):
-            return dict(entry)
-    return None
-
-
-def recipe() -> str:
-    """Names the converter and its islands; it changes when either does."""
-    text = importlib.resources.files(__package__).joinpath("islands.yaml").read_bytes()
-    return f"{CONVERTER_VERSION}-{hashlib.sha256(text).hexdigest()[:12]}"
 
 
 def example_images(count: int = 4) -> list[NDArray[np.uint8]]:
