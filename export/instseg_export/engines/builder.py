@@ -47,7 +47,7 @@ def build_plan(
     network = tensorrt.create_network(builder)
     parser = module.OnnxParser(network, logger)
     if not parser.parse_from_file(str(onnx_file)):
-        said = [parser.get_error(index).desc() for index in range(parser.num_errors)]
+        said = [_parser_error(parser.get_error(index)) for index in range(parser.num_errors)]
         raise ExportError(f"{onnx_file}: {_said(said or logger.messages, 'the parser gave no reason')}")
     products = network_products(module, network)
     check_precision(products, precision, str(onnx_file))
@@ -105,6 +105,10 @@ def _logger(module: ModuleType) -> Any:
                 self.messages.append(message)
 
     return Messages()
+
+
+def _parser_error(error: Any) -> str:
+    return f"{error.node_operator()} {error.node_name()}: {error.desc()}"
 
 
 def _said(messages: list[str], otherwise: str) -> str:

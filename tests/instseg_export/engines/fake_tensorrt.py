@@ -144,12 +144,14 @@ class OnnxParser:
         return len(self.errors)
 
     def get_error(self, index: int) -> Any:
-        return SimpleNamespace(desc=lambda: self.errors[index])
+        return SimpleNamespace(
+            desc=lambda: self.errors[index], node_name=lambda: "sampling", node_operator=lambda: "GridSample"
+        )
 
     def parse_from_file(self, model: str) -> bool:
         graph = onnx.shape_inference.infer_shapes(onnx.load(Path(model))).graph
         if any(node.op_type == "GridSample" for node in graph.node):
-            self.errors.append("In node 0: UNSUPPORTED_NODE: GridSample")
+            self.errors.append("UNSUPPORTED_NODE")
             return False
         types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
         self.network.inputs = [value.name for value in graph.input]

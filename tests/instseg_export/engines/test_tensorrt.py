@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
 import yaml
 
@@ -128,3 +130,24 @@ def test_without_the_package(bundle: Path, capsys: pytest.CaptureFixture[str], m
     monkeypatch.setattr(tensorrt_module.importlib.util, "find_spec", lambda _name: None)
     assert main([str(bundle), "--backend", "tensorrt"]) == 1
     assert "pip install 'instseg-rt[tensorrt]'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("version")
+def test_a_graph_that_tensorrt_does_not_take(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = bundle / "stages" / "model.onnx"
+    model = onnx.load(file)
+    model.graph.node.insert(0, onnx.helper.make_node("GridSample", ["image", "grid"], ["unused"], name="sampling"))
+    onnx.save(model, file)
+    manifest = yaml.safe_load((bundle / "manifest.yaml").read_text())
+    manifest["stages"][0]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (bundle / "manifest.yaml").write_text(yaml.safe_dump(manifest))
+    assert main([str(bundle), "--backend", "tensorrt"]) == 1
+    assert "model.onnx: GridSample sampling: UNSUPPORTED_NODE" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("version")
+def test_a_stage_that_was_changed_is_refused(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (bundle / "stages" / "model.onnx").open("ab") as stream:
+        stream.write(b"more")
+    assert main([str(bundle), "--backend", "tensorrt"]) == 1
+    assert "damaged: its sha256 is not the manifest's" in capsys.readouterr().err
