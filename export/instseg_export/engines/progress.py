@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -111,8 +112,9 @@ def shown_progress(title: str) -> Iterator[BuildProgress]:
 def run_stoppable(work: Callable[[], Any], progress: BuildProgress) -> Any:
     """Runs `work` in a thread of its own, so that Ctrl-C reaches this one, and waits for it.
 
-    On Ctrl-C TensorRT is told to stop at its next step, and KeyboardInterrupt is raised when it has. Called from
-    another thread than the main one, where no signals arrive, it does without.
+    On Ctrl-C TensorRT is told to stop at its next step, and KeyboardInterrupt is raised when it has; a step can take a
+    minute, and a second Ctrl-C ends the process. Called from another thread than the main one, where no signals
+    arrive, it does without.
     """
     result: list[Any] = []
     failure: list[BaseException] = []
@@ -141,8 +143,12 @@ def _interrupts_to(event: threading.Event) -> Iterator[None]:
         yield
         return
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if event.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         event.set()
+        print("stopping at TensorRT's next step; Ctrl-C again ends at once", file=sys.stderr, flush=True)
 
     previous = signal.signal(signal.SIGINT, stop)
     try:

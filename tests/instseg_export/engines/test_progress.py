@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -64,3 +66,22 @@ def test_results_and_errors_of_the_work_come_back() -> None:
     assert run_stoppable(lambda: 7, progress) == 7
     with pytest.raises(ValueError, match="of the work"):
         run_stoppable(fail, progress)
+
+
+def test_a_second_interrupt_ends_the_process_at_once() -> None:
+    code = """
+import os, signal, time
+from instseg_export.engines.progress import BuildProgress, run_stoppable
+
+def work():
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    time.sleep(60)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+run_stoppable(work, BuildProgress(lambda share, phase: None))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == -signal.SIGINT
+    assert "Ctrl-C again ends at once" in done.stderr
