@@ -17,7 +17,7 @@ import pytest
 import yaml
 from onnx import helper
 
-pytest.importorskip("onnxruntime", reason="needs the [export] extra")
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the [export] extra")
 
 import instseg_rt
 from instseg_export.cli import main
@@ -220,9 +220,23 @@ def test_fp16_finds_what_float32_finds(
     report = write_typed_stages(bundle, lambda _line: None, images, "photos")
     assert report is not None
     assert report.every.expected > 10
+    for file in sorted((bundle / "stages").glob("*.fp16.onnx")):
+        check_runs(file)
     if model == "PP-YOLOE_seg-S":
         assert report.good
     # Random weights answer to everything: what float32 makes of one grey level of noise is the measure for the others.
     if report.noise is not None:
         assert report.every.mask_iou_mean > report.noise.mask_iou_mean
         assert report.every.share >= report.noise.share - 0.01
+
+
+def check_runs(file: Path) -> None:
+    """ONNX Runtime takes the typed graph itself, in a batch of two."""
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    (tensor,) = session.get_inputs()
+    sizes = {0: 2, 2: 224, 3: 320}
+    shape = [size if isinstance(size, int) else sizes[axis] for axis, size in enumerate(tensor.shape)]
+    outputs = session.run(None, {tensor.name: np.random.default_rng(0).random(shape, np.float32)})
+    assert {output.dtype for output in outputs} == {np.dtype(np.float32)}
+    assert {len(output) for output in outputs} == {2}
+    assert all(np.isfinite(output).all() for output in outputs)
