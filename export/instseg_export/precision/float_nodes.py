@@ -89,9 +89,15 @@ class FloatNodes:
         found = {index for index, node in enumerate(nodes) if node.op_type in island.operators}
         found |= self._before(island.outputs, island.convolutions)
         if island.indices:
-            casts = [node for node in nodes if node.op_type == "Cast" and self.types.get(node.output[0]) != FLOAT]
-            found |= self._grown(self._before([name for node in casts for name in node.input], 0))
+            # TensorRT-RTX 1.7 does not build a Range whose limits, in float32, were cast from float16.
+            found |= self._grown(self._before([name for node in nodes for name in self._positions(node)], 0))
         return found
+
+    def _positions(self, node: onnx.NodeProto) -> list[str]:
+        """Floats that become integers, and those that count."""
+        if node.op_type == "Cast" and self.types.get(node.output[0]) != FLOAT:
+            return list(node.input)
+        return [*node.input, *node.output] if node.op_type == "Range" else []
 
     def _before(self, tensors: Iterable[str], convolutions: int) -> set[int]:
         """What the tensors are computed from, back to the last products, whose first `convolutions` are inside.

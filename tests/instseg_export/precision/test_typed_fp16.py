@@ -109,6 +109,26 @@ def test_an_index_is_computed_in_float32() -> None:
     assert not np.array_equal(run(rounded_graph(to_typed_fp16(model, []).model), x=x)[0], expected)
 
 
+def test_what_counts_is_float32_from_its_limits_on() -> None:
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        node("Cast", ["shape"], ["sizes"], to=TensorProto.FLOAT),
+        node("Squeeze", ["sizes"], ["size"]),
+        node("Range", ["zero", "size", "one"], ["count"]),
+        node("Div", ["count", "size"], ["part"]),
+        node("Mul", ["x", "part"], ["y"]),
+    ]
+    constants = {"zero": np.array(0, np.float32), "one": np.array(1, np.float32)}
+    model = graph(nodes, {"x": ["n"]}, {"y": ["n"]}, constants)
+    typed = to_typed_fp16(model, [island(indices=True)]).model
+    assert {type_of(typed, name) for name in ("sizes", "size", "count", "part")} == {"FLOAT"}
+    x = np.linspace(0, 1, 3000, dtype=np.float32)
+    np.testing.assert_allclose(run(rounded_graph(typed), x=x)[0], run(model, x=x)[0], atol=1e-3)
+    # Without the island the limit is rounded: 3001 is no float16.
+    with pytest.raises(Exception, match="3000"):
+        run(rounded_graph(to_typed_fp16(model, []).model), x=np.linspace(0, 1, 3001, dtype=np.float32))
+
+
 def test_values_that_are_compared_are_rounded_on_both_sides_or_on_none() -> None:
     model = conv_graph(
         node("Sigmoid", ["c"], ["s"]),
