@@ -12,7 +12,7 @@ from instseg_rt.cli.console import stdout_console, table
 from instseg_rt.errors import Error
 
 from .bundle_manifest import is_bundle
-from .deployment_cli import DEPLOYMENT_EXAMPLES, add_deployment_arguments, deploy, wants_deployment
+from .deployment_cli import DEPLOYMENT_EXAMPLES, add_deployment_arguments, check_deployment, deploy, wants_deployment
 from .errors import ExportError
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    check_deployment(args)
     if args.model is not None and not args.all and is_bundle(Path(args.model)):
         return _deploy_bundle(args)
     if args.weights is None or args.output is None:

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from instseg_rt.cli.console import stdout_console, table
 
+from .bundle_manifest import read_manifest
 from .engines.bundle_engines import EngineOptions, build_engines
 from .engines.profiles import parse_shapes
 from .engines.targets import BACKENDS, TARGETS, target_sm
 from .engines.tensorrt_module import TensorRT
 from .errors import ExportError
+from .precision.typed_entry import all_typed
 
 if TYPE_CHECKING:
     from .precision.typed_stages import PrecisionReport
@@ -52,7 +54,9 @@ def add_deployment_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="a labelled data set (annotations/instance_val.json): mask AP in both precisions",
     )
-    group.add_argument("--force", action="store_true", help="make again what is up to date")
+    group.add_argument(
+        "--force", action="store_true", help="make again what is up to date: engines, or FP16 stages without --backend"
+    )
     _add_engine_arguments(parser)
 
 
@@ -87,9 +91,7 @@ def wants_deployment(args: argparse.Namespace) -> bool:
 
 
 def deploy(args: argparse.Namespace, bundle: Path, say: Callable[[str], None]) -> int:
-    """Makes what the options ask for, in the bundle."""
-    _check(args)
-    # What TensorRT cannot do is said before FP16 stages are made.
+    """Makes what the options ask for, in the bundle; see `check_deployment`."""
     engines = None if args.backend is None else _engine_options(args)
     if args.precision == "fp16":
         _typed(args, bundle, say)
@@ -98,13 +100,18 @@ def deploy(args: argparse.Namespace, bundle: Path, say: Callable[[str], None]) -
     return 0
 
 
-def _check(args: argparse.Namespace) -> None:
+def check_deployment(args: argparse.Namespace) -> None:
+    """Raises `ExportError` for options that do not go together, and for what TensorRT cannot build or that is not
+    installed: before minutes are spent on anything else.
+    """
     for option in ("target", "shapes", "workspace", "timing_cache", "raw_plan"):
         if getattr(args, option) and args.backend is None:
             raise ExportError(f"--{option.replace('_', '-')}: only with --backend")
     for option in ("images", "dataset"):
         if getattr(args, option) and args.precision != "fp16":
             raise ExportError(f"--{option}: only with --precision fp16, which is compared with float32 there")
+    if args.backend is not None:
+        _engine_options(args)
 
 
 def _engine_options(args: argparse.Namespace) -> tuple[TensorRT, EngineOptions]:
@@ -145,23 +152,20 @@ def _build(bundle: Path, tensorrt: TensorRT, options: EngineOptions, say: Callab
 
 
 def _typed(args: argparse.Namespace, bundle: Path, say: Callable[[str], None]) -> None:
-    from .precision.accuracy import add_accuracy
-    from .precision.typed_stages import LEAST_MASK_IOU, LEAST_MATCHED, write_typed_stages
+    # A machine that only builds engines has no ONNX: it is not imported where nothing is to be done.
+    anew = args.force and args.backend is None
+    if all_typed(bundle, read_manifest(bundle)["stages"]) and not anew:
+        say("FP16 stages: up to date")
+    else:
+        from .precision.typed_stages import write_typed_stages
 
-    images = None if args.images is None else _images(args.images)
-    images_are = "rendered scenes" if images is None else f"images of {args.images.name}"
-    report = write_typed_stages(bundle, say, images, images_are, force=args.force)
-    if report is not None:
-        _print(bundle, report)
-        if report.noise is not None:
-            say(
-                f"note: FP16 finds {report.every.share:.1%} of the detections (aim: {LEAST_MATCHED:.0%}), their masks' "
-                f"IoU is {report.every.mask_iou_mean:.3f} ({LEAST_MASK_IOU}). One grey level on a tenth of the images' "
-                f"values gives {report.noise.share:.1%} and {report.noise.mask_iou_mean:.3f} in float32. What it means "
-                f"for accuracy, --dataset measures"
-            )
+        images = None if args.images is None else _images(args.images)
+        images_are = "rendered scenes" if images is None else f"images of {args.images.name}"
+        _print(bundle, write_typed_stages(bundle, say, images, images_are), say)
     if args.dataset is not None:
-        accuracy = add_accuracy(bundle, args.dataset, say, force=args.force)
+        from .precision.accuracy import add_accuracy
+
+        accuracy = add_accuracy(bundle, args.dataset, say)
         rows = [(name, f"{ap.mask_ap:.4f}", f"{ap.mask_ap50:.4f}") for name, ap in accuracy.items()]
         stdout_console().print(table(f"{args.dataset}", ("precision", "mask AP", "mask AP50"), rows, right=(1, 2)))
 
@@ -183,7 +187,9 @@ def _images(folder: Path) -> list[NDArray[np.uint8]]:
     return images
 
 
-def _print(bundle: Path, report: PrecisionReport) -> None:
+def _print(bundle: Path, report: PrecisionReport, say: Callable[[str], None]) -> None:
+    from .precision.typed_stages import LEAST_MASK_IOU, LEAST_MATCHED
+
     rows = []
     for stage in report.stages:
         worst = max(stage.errors, key=stage.errors.__getitem__)
@@ -199,3 +205,10 @@ def _print(bundle: Path, report: PrecisionReport) -> None:
                 f"{name}: {found.matched} of {found.expected} found ({found.share:.1%}), mask IoU "
                 f"{found.mask_iou_mean:.4f}, boxes within {found.box_pixels_p95:.2f} px (95%)"
             )
+    if report.noise is not None:
+        say(
+            f"note: FP16 finds {report.every.share:.1%} of the detections (aim: {LEAST_MATCHED:.0%}), their masks' IoU "
+            f"is {report.every.mask_iou_mean:.3f} ({LEAST_MASK_IOU}). One grey level on a tenth of the images' values "
+            f"gives {report.noise.share:.1%} and {report.noise.mask_iou_mean:.3f} in float32. What it means for "
+            f"accuracy, --dataset measures"
+        )

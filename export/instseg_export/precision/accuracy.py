@@ -25,7 +25,7 @@ class Accuracy:
     mask_ap50: float
 
 
-def add_accuracy(bundle: Path, dataset: Path, say: Callable[[str], None], force: bool = False) -> dict[str, Accuracy]:
+def add_accuracy(bundle: Path, dataset: Path, say: Callable[[str], None]) -> dict[str, Accuracy]:
     """Evaluates both precisions on the data set's val part, and notes it in the manifest's entries of FP16.
 
     Raises `ExportError` where the bundle has no FP16 stages, or other categories.

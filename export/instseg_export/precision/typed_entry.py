@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,11 @@ def typed_entry(bundle: Path, stage: Mapping[str, Any]) -> dict[str, Any] | None
         ):
             return dict(entry)
     return None
+
+
+def all_typed(bundle: Path, stages: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether every stage has its FP16 form."""
+    return all(typed_entry(bundle, stage) for stage in stages)
 
 
 def recipe() -> str:

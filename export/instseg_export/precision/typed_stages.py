@@ -20,7 +20,7 @@ from ..bundle_manifest import read_manifest, stage_file, update_manifest
 from .comparison import ComparedStage, GraphStage, RangeStage, stage_predictor
 from .detections import Agreement, agreement
 from .islands import islands_of
-from .typed_entry import recipe, typed_entry
+from .typed_entry import recipe
 from .typed_fp16 import TypedGraph, to_typed_fp16
 
 LEAST_MATCHED, LEAST_MASK_IOU = 0.98, 0.97
@@ -80,16 +80,12 @@ def write_typed_stages(
     say: Callable[[str], None],
     images: Sequence[NDArray[np.uint8]] | None = None,
     images_are: str = "rendered scenes",
-    force: bool = False,
-) -> PrecisionReport | None:
-    """Writes every stage's FP16 form and compares both forms on images (BGR); None where all was up to date.
+) -> PrecisionReport:
+    """Writes every stage's FP16 form and compares both forms on images (BGR).
 
     Raises `ExportError` where FP16 gives numbers that are not finite.
     """
     manifest = read_manifest(bundle)
-    if not force and all(typed_entry(bundle, stage) for stage in manifest["stages"]):
-        say("FP16 stages: up to date")
-        return None
     if images is None:
         images = example_images()
     family = manifest["family"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -144,3 +146,17 @@ def test_every_model_builds(typed_bundle_of: Callable[[str], Path], tensorrt: Te
             # Most of an engine are the weights.
             weights = bundle / "stages" / f"{report.stage}{'.fp16' if precision == 'fp16' else ''}.onnx"
             assert report.bytes > 0.5 * weights.stat().st_size
+
+
+def test_a_machine_that_only_builds_needs_neither_paddle_nor_onnx(bundle: Path) -> None:
+    """Where the FP16 stages are there already."""
+    assert main([str(bundle), "--precision", "fp16"]) == 0
+    code = """
+import sys
+sys.modules |= dict.fromkeys(("paddle", "paddle2onnx", "onnx", "onnxruntime", "onnxslim", "instseg_trainer"))
+from instseg_export.cli import main
+sys.exit(main([sys.argv[1], "--backend", "tensorrt-rtx", "--target", "t4", "--precision", "fp16"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(bundle)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list((bundle / "engines").glob("*.engine"))) == 1
