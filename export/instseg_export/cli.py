@@ -11,10 +11,15 @@ from typing import TYPE_CHECKING
 from instseg_rt.cli.console import stdout_console, table
 from instseg_rt.errors import Error
 
+from .bundle_manifest import is_bundle
+from .deployment_cli import DEPLOYMENT_EXAMPLES, add_deployment_arguments, check_deployment, deploy, wants_deployment
 from .errors import ExportError
 
 if TYPE_CHECKING:
     from .exporter import ExportOptions
+
+_DEFAULT_BATCH = (1, 1, 8)
+_EXPORT_ONLY = ("weights", "output", "num_classes", "labels", "image_size", "opset", "half_weights")
 
 
 def _numbers(count: int) -> type:
@@ -37,10 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  instseg-export PP-YOLOE_seg-S --weights official --output seg_s.bundle    downloads PaddleX's weights\n"
         "  instseg-export PP-YOLOE_seg-S --weights output --output fruits.bundle    a training's output folder\n"
         "  instseg-export PP-YOLOE_seg-S --weights mine.pdparams --labels names.txt --output mine.bundle\n"
-        "  instseg-export --all --weights official --output bundles    every model, as bundles/MODEL.bundle"
+        "  instseg-export --all --weights official --output bundles    every model, as bundles/MODEL.bundle\n"
+        + DEPLOYMENT_EXAMPLES
     )
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", nargs="?", help="model name (see `instseg models`)")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL|BUNDLE",
+        help="model name (see `instseg models`), or a bundle that is there already, for --precision and --backend",
+    )
     parser.add_argument(
         "--all",
         action="store_true",
@@ -49,13 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--weights",
-        required=True,
         help=".pdparams file, a training's output folder (ours or PaddleX's), or `official`: PaddleX's own weights",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        required=True,
         help="the bundle's folder, with --all the folder of the bundles; an older bundle there is replaced",
     )
     group = parser.add_mutually_exclusive_group()
@@ -81,19 +90,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch",
         type=_numbers(3),
-        default=(1, 1, 8),
         metavar="MIN,OPT,MAX",
-        help="batch sizes that engines are built for (default: 1,1,8)",
+        help="batch sizes that engines are built for (default: 1,1,8; of a bundle, its own)",
     )
-    parser.add_argument("--opset", type=int, default=17, help="ONNX operator set (default: 17)")
+    parser.add_argument("--opset", type=int, help="ONNX operator set (default: 17)")
     parser.add_argument(
         "--half-weights",
         action="store_true",
         help="store weights as float16: half the size, computed in float32 all the same",
     )
+    add_deployment_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    check_deployment(args)
+    if args.model is not None and not args.all and is_bundle(Path(args.model)):
+        return _deploy_bundle(args)
+    if args.weights is None or args.output is None:
+        raise ExportError(
+            f"{args.model}: no bundle, and --weights and --output are missing for a model"
+            if args.model
+            else "expected a model's name with --weights and --output, or a bundle's folder"
+        )
     from instseg_trainer.runtime import prepare_cpu
 
     prepare_cpu()
@@ -101,9 +119,29 @@ def run(args: argparse.Namespace) -> int:
 
     if args.all == (args.model is not None):
         raise ExportError("expected either a model name or --all (see `instseg models`)")
-    names = ("weights", "output", "num_classes", "labels", "image_size", "batch", "opset", "half_weights")
-    options = ExportOptions(args.model or "", **{name: getattr(args, name) for name in names})
-    return _run_all(options) if args.all else export_one(options)
+    if args.all and wants_deployment(args):
+        raise ExportError("--precision and --backend: not with --all: name one bundle after the other")
+    names = ("weights", "output", "num_classes", "labels", "image_size", "half_weights")
+    options = ExportOptions(
+        args.model or "",
+        **{name: getattr(args, name) for name in names},
+        batch=args.batch or _DEFAULT_BATCH,
+        opset=args.opset or ExportOptions.opset,
+    )
+    if args.all:
+        return _run_all(options)
+    status = export_one(options)
+    return deploy(args, args.output, _say) if wants_deployment(args) else status
+
+
+def _deploy_bundle(args: argparse.Namespace) -> int:
+    wrong = [name for name in _EXPORT_ONLY if getattr(args, name)]
+    if wrong:
+        option = f"--{wrong[0].replace('_', '-')}"
+        raise ExportError(f"{option}: {args.model} is a bundle already; to export it anew, name its model instead")
+    if not wants_deployment(args):
+        raise ExportError(f"{args.model} is a bundle already: say what to make of it: --precision fp16, --backend …")
+    return deploy(args, Path(args.model), _say)
 
 
 def _say(line: str) -> None:

@@ -15,7 +15,15 @@ import pytest
 from ..tiny_bundle import write_tiny_bundle
 from .conftest import BENCHMARKS
 
-SCRIPTS = ("fruits.py", "latency.py", "postprocess.py", "scenes_accuracy.py", "size.py", "training_speed.py")
+SCRIPTS = (
+    "engines.py",
+    "fruits.py",
+    "latency.py",
+    "postprocess.py",
+    "scenes_accuracy.py",
+    "size.py",
+    "training_speed.py",
+)
 
 
 def run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:

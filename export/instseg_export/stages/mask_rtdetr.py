@@ -7,10 +7,8 @@ from paddle import nn
 
 from instseg_trainer.models.mask_rtdetr import MaskRTDETR
 
-from ..output_errors import errors_of_matched_rows
+from ..output_errors import QUERY_OUTPUTS, errors_of_matched_rows
 from .stage import BATCH, Arrays, FamilyStages, Stage, StageTensor, image_examples, image_input
-
-_PER_QUERY = ("logits", "boxes", "mask_embeddings")
 
 
 class _Model(nn.Layer):
@@ -25,7 +23,7 @@ class _Model(nn.Layer):
 
 
 def _compare(actual: Arrays, expected: Arrays) -> dict[str, float]:
-    return errors_of_matched_rows(actual, expected, _PER_QUERY)
+    return errors_of_matched_rows(actual, expected, QUERY_OUTPUTS)
 
 
 def _build(model: MaskRTDETR) -> list[Stage]:

@@ -7,7 +7,7 @@ from paddle import nn
 
 from instseg_trainer.models.solov2 import SOLOv2
 
-from ..output_errors import errors_beside_flips
+from ..output_errors import SUPPRESSED_OUTPUT, errors_beside_flips
 from .stage import BATCH, Arrays, FamilyStages, Stage, StageTensor, image_examples, image_input
 
 
@@ -22,7 +22,7 @@ class _Model(nn.Layer):
 
 
 def _compare(actual: Arrays, expected: Arrays) -> dict[str, float]:
-    return errors_beside_flips(actual, expected, "scores")
+    return errors_beside_flips(actual, expected, SUPPRESSED_OUTPUT)
 
 
 def _build(model: SOLOv2) -> list[Stage]:

@@ -1,0 +1,76 @@
+"""Mask AP of a bundle in float32 and in FP16, on a labelled data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ..bundle_manifest import read_manifest, stage_file, update_manifest
+from ..errors import ExportError
+from .comparison import GraphStage, RoundedStage, RunStage, stage_predictor
+from .typed_entry import typed_entry
+from .typed_stages import METHOD
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Of masks, 0 to 1; -1 where the data set has no objects."""
+
+    mask_ap: float
+    mask_ap50: float
+
+
+def add_accuracy(bundle: Path, dataset: Path, say: Callable[[str], None]) -> dict[str, Accuracy]:
+    """Evaluates both precisions on the data set's val part, and notes it in the manifest's entries of FP16.
+
+    Raises `ExportError` where the bundle has no FP16 stages, or other categories.
+    """
+    manifest = read_manifest(bundle)
+    entries = [typed_entry(bundle, stage) for stage in manifest["stages"]]
+    if not all(entries):
+        raise ExportError(f"{bundle}: no FP16 stages that are up to date")
+    precisions: dict[str, dict[str, RunStage]] = {"fp32": {}, "fp16": {}}
+    for stage, entry in zip(manifest["stages"], entries, strict=True):
+        assert entry is not None
+        precisions["fp32"][stage["name"]] = GraphStage(onnx.load(stage_file(bundle, stage)))
+        precisions["fp16"][stage["name"]] = RoundedStage(onnx.load(bundle / entry["file"]))
+    result = {}
+    for name, stages in precisions.items():
+        say(f"AP on {dataset}, {name}")
+        result[name] = _evaluate(bundle, stages, dataset, manifest["category_ids"])
+    noted: dict[str, Any] = {
+        "dataset": dataset.name,
+        "method": METHOD,
+        **{name: {key: round(value, 5) for key, value in asdict(ap).items()} for name, ap in result.items()},
+    }
+    for stage in manifest["stages"]:
+        for entry in stage["typed"]:
+            if entry["precision"] == "fp16":
+                entry["verification"]["ap"] = noted
+    update_manifest(bundle, manifest)
+    return result
+
+
+def _evaluate(bundle: Path, stages: dict[str, RunStage], dataset: Path, category_ids: list[int]) -> Accuracy:
+    from instseg_trainer.data import CocoDataset
+    from instseg_trainer.evaluation import CocoEvaluator
+
+    samples = CocoDataset(dataset, "annotations/instance_val.json", allow_empty=True)
+    if list(samples.category_ids) != list(category_ids):
+        raise ExportError(f"{dataset}: its category ids are not the bundle's")
+    evaluator = CocoEvaluator(samples.annotation_file)
+    with stage_predictor(bundle, stages) as predictor:
+        for index in range(len(samples)):
+            sample = samples[index]
+            result = predictor(np.ascontiguousarray(sample.image[..., ::-1]))
+            height, width = sample.original_size
+            rles = [{"size": [height, width], "counts": mask.rle(height, width)} for mask in result.packed_masks]
+            ids = np.asarray(category_ids)[result.class_ids]
+            evaluator.add(sample.image_id, result.boxes, result.scores, ids, rles)
+    mask = evaluator.evaluate().mask
+    return Accuracy(mask.ap, mask.ap50)

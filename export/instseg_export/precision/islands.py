@@ -1,0 +1,56 @@
+"""Which parts of a stage stay float32 in its FP16 form: `islands.yaml`, by family and stage."""
+
+from __future__ import annotations
+
+import importlib.resources
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Island:
+    """A part of a graph that is computed in float32. Its nodes are those that any of the selectors below picks.
+
+    why: what would go wrong in float16. measured: what made it an entry.
+    operators: every node of these operators.
+    outputs: what lies between these outputs of the stage and the last products (convolutions, matrix products) before
+    them. Of convolutions, as many as `convolutions` says are inside. Matrix products never are: for SM75,
+    TensorRT-RTX builds none in float32.
+    indices: what becomes an integer, an index, and what is computed from that alone.
+    """
+
+    name: str
+    why: str
+    measured: str
+    operators: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    convolutions: int = 0
+    indices: bool = False
+
+
+def islands_of(family: str, stage: str) -> tuple[Island, ...]:
+    """Those of all families, and those of the stage; `box_head_0` is a `box_head`."""
+    table = _table()
+    own = table.get(family, {})
+    kind = next((name for name in (stage, stage.rstrip("0123456789").rstrip("_")) if name in own), None)
+    return (*table["all"]["all"], *(own[kind] if kind is not None else ()))
+
+
+@cache
+def _table() -> dict[str, dict[str, tuple[Island, ...]]]:
+    text = importlib.resources.files(__package__).joinpath("islands.yaml").read_text(encoding="utf-8")
+    return {
+        family: {stage: tuple(_island(entry) for entry in entries) for stage, entries in stages.items()}
+        for family, stages in yaml.safe_load(text).items()
+    }
+
+
+def _island(entry: dict[str, Any]) -> Island:
+    unknown = entry.keys() - {field.name for field in fields(Island)}
+    if unknown:
+        raise ValueError(f"islands.yaml: {entry.get('name')}: {', '.join(sorted(unknown))}: no such key")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return Island(**values)
