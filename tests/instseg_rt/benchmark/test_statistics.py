@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from latency_statistics import compute_statistics, percentile
+from instseg_rt.benchmark.statistics import compute_statistics, percentile
 
 
 @pytest.mark.parametrize(
