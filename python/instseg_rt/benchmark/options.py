@@ -96,7 +96,7 @@ class Options:
 def numbers(text: str, option: str) -> tuple[int, ...]:
     """`1,4,8` as numbers, each once. Raises `BenchmarkError` naming the option."""
     parts = words(text)
-    if not all(part.isdecimal() for part in parts):
+    if not parts or not all(part.isdecimal() for part in parts):
         raise BenchmarkError(f"{option}: expected whole numbers with commas between, such as 1,4,8; found {text!r}")
     return tuple(dict.fromkeys(int(part) for part in parts))
 

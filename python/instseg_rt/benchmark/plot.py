@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,13 +50,15 @@ def latency_stage(run: Run) -> str:
 
 
 def _plot_distributions(axes: Any, runs: Sequence[Run]) -> None:
-    curves = [(label, run.samples.samples_ms[latency_stage(run)]) for label, run in zip(_labels(runs), runs)]
-    for run in runs:
-        curves += [(f"{run.configuration.model}: {c.peer}", c.samples.samples_ms[TOTAL]) for c in run.comparisons]
+    curves = []
+    for label, run in zip(_labels(runs), runs):
+        name = f"{label}: instseg-rt" if run.comparisons else label
+        curves.append((name, run.samples.samples_ms[latency_stage(run)]))
+        curves += [(f"{label}: {c.peer}", c.samples.samples_ms[TOTAL]) for c in run.comparisons]
     reach = 0.0
     for index, (label, samples) in enumerate(curves):
         ordered = sorted(samples)
-        reach = max(reach, ordered[int(_SLOWEST_SHOWN * (len(ordered) - 1))])
+        reach = max(reach, ordered[math.ceil(_SLOWEST_SHOWN * (len(ordered) - 1))])
         shares = [(i + 1) / len(ordered) for i in range(len(ordered))]
         axes.step(ordered, shares, where="post", label=label, color=f"C{index % 10}", lw=1.6)
     axes.axhline(0.5, color="0.8", lw=0.8, zorder=0)

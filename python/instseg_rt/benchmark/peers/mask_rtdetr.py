@@ -25,11 +25,12 @@ def decode(outputs: Outputs, geometry: Geometry, bundle: BundleInfo, threshold: 
     centres, sides = boxes[queries, :2], boxes[queries, 2:]
     corners = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1) * [width, height, width, height]
     # Only of those that are kept: few of the queries are.
-    planes = np.tensordot(embeddings[queries], features, axes=1)
-    probabilities = 1 / (1 + np.exp(-planes))
-    mask_threshold = number(bundle, "mask_threshold")
+    logit_planes = np.tensordot(embeddings[queries], features, axes=1)
+    with np.errstate(divide="ignore"):  # infinite for a threshold of 0 or 1
+        mask_threshold = np.float64(number(bundle, "mask_threshold"))
+        limit = np.log(mask_threshold) - np.log1p(-mask_threshold)
     masks = [
-        np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) > mask_threshold, bool)
-        for plane in probabilities
+        np.asarray(cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR) > limit, bool)
+        for plane in logit_planes
     ]
     return Found(class_ids, scores[best], corners.astype(np.float32), masks)
