@@ -141,7 +141,7 @@ def test_what_cannot_be_used(model: Path, tiny_bundle: Path, tmp_path: Path) -> 
             BenchmarkError, match=r"expected a model that PaddleX exported, a folder with inference\.yml"
         ):
             PaddlexPeer(Path(sys.executable), tmp_path, predictor.info, 0.5, 2)
-        with pytest.raises(BenchmarkError, match="--paddlex-python: .*: cannot be run"):
+        with pytest.raises(BenchmarkError, match=r"--paddlex-python: .*: cannot be run"):
             PaddlexPeer(tmp_path / "python", model, predictor.info, 0.5, 2)
         (model / "broken").touch()
         with pytest.raises(BenchmarkError, match="RuntimeError: no such model"):

@@ -69,9 +69,9 @@ def test_agreement_of_families(name: str, family: str, threshold: float, picture
 
 @pytest.mark.parametrize("family", ["mask_rcnn", "cascade"])
 def test_families_without_a_usual_pipeline_are_refused(family: str, tmp_path: Path) -> None:
-    with Predictor(WRITERS[family](tmp_path / "family.bundle")) as predictor:
-        with pytest.raises(BenchmarkError, match="RoIAlign"):
-            PipelinePeer(OPENVINO, predictor.info, 0.5, 1, SystemClock())
+    bundle = WRITERS[family](tmp_path / "family.bundle")
+    with Predictor(bundle) as predictor, pytest.raises(BenchmarkError, match="RoIAlign"):
+        PipelinePeer(OPENVINO, predictor.info, 0.5, 1, SystemClock())
 
 
 def test_nothing_found_is_no_difficulty(tmp_path: Path, picture: Path) -> None:

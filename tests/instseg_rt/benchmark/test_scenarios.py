@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Sequence
@@ -115,7 +116,7 @@ def test_arrivals_are_poisson() -> None:
     assert times == sorted(times)
     assert times[-1] < 200.0
     assert len(times) == pytest.approx(10_000, rel=0.04)  # 4 standard deviations
-    gaps = [after - before for before, after in zip(times, times[1:])]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     mean = sum(gaps) / len(gaps)
     # An exponential distribution's standard deviation is its mean.
     assert (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5 == pytest.approx(mean, rel=0.05)

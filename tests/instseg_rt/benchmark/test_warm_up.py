@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from instseg_rt.benchmark.warm_up import CALLS_PER_WINDOW, warm_up
+from instseg_rt.benchmark.warm_up import CALLS_PER_WINDOW, WarmUp, warm_up
 
 from .conftest import FakeClock, FakeSubject
 
 
-def run(clock: FakeClock, milliseconds: list[float], limit_s: float = 60.0):  # noqa: ANN201
+def run(clock: FakeClock, milliseconds: list[float], limit_s: float = 60.0) -> WarmUp:
     subject = FakeSubject(clock, milliseconds)
     return warm_up(lambda _number: subject([]), clock, limit_s)
 
