@@ -6,7 +6,7 @@ Everything is a difference between the end and the start of the measurement; Non
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +40,15 @@ class Noise:
 
 
 class NoiseProbe:
-    """Begins when it is made; `end` says what happened since."""
+    """Begins when it is made; `end` says what happened since. processes: those of peers, by their ids."""
 
-    def __init__(self, *, gpu: bool) -> None:
+    def __init__(self, *, gpu: bool, processes: Sequence[int] = ()) -> None:
         self._gpu = gpu
-        self._start = _Counters.read()
+        self._processes = tuple(processes)
+        self._start = _Counters.read(self._processes)
 
     def end(self) -> Noise:
-        start, end = self._start, _Counters.read()
+        start, end = self._start, _Counters.read(self._processes)
         total = _difference(start.total_s, end.total_s)
         own = end.own_s - start.own_s
         busy = _difference(start.busy_s, end.busy_s)
@@ -92,7 +93,7 @@ def noise_notes(noise: Noise, statistics: Mapping[str, Statistics], total: str) 
 
 @dataclass(frozen=True)
 class _Counters:
-    """Since the start of the machine, in seconds of all CPUs; own_s: of this process and those that it waited for."""
+    """Since the start of the machine, in seconds of all CPUs; own_s: of the benchmark's processes."""
 
     total_s: float | None
     busy_s: float | None
@@ -102,14 +103,15 @@ class _Counters:
     thermal_throttles: int | None
 
     @classmethod
-    def read(cls) -> _Counters:
+    def read(cls, processes: Sequence[int]) -> _Counters:
         times = os.times()
+        own = times.user + times.system + times.children_user + times.children_system
         total, busy, stolen = _machine_times()
         return cls(
             total_s=total,
             busy_s=busy,
             stolen_s=stolen,
-            own_s=times.user + times.system + times.children_user + times.children_system,
+            own_s=own + sum(_process_seconds(process) for process in processes),
             quota_stops=_quota_stops(),
             thermal_throttles=_thermal_throttles(),
         )
@@ -125,6 +127,12 @@ def _machine_times() -> tuple[float | None, float | None, float | None]:
     )
     busy = user + nice + system + interrupts + soft
     return busy + idle + wait + stolen, busy, stolen
+
+
+def _process_seconds(process: int) -> float:
+    """CPU time of a process, from its /proc/…/stat: what follows the name in brackets begins with the third field."""
+    fields = (read_line(Path(f"/proc/{process}/stat")) or "").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if len(fields) > 12 else 0.0
 
 
 def _quota_stops() -> int | None:

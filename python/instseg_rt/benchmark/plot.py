@@ -59,8 +59,8 @@ def _plot_distributions(axes: Any, runs: Sequence[Run]) -> None:
     for index, (label, samples) in enumerate(curves):
         ordered = sorted(samples)
         reach = max(reach, ordered[math.ceil(_SLOWEST_SHOWN * (len(ordered) - 1))])
-        shares = [(i + 1) / len(ordered) for i in range(len(ordered))]
-        axes.step(ordered, shares, where="post", label=label, color=f"C{index % 10}", lw=1.6)
+        shares = [i / len(ordered) for i in range(len(ordered) + 1)]
+        axes.step([ordered[0], *ordered], shares, where="post", label=label, color=f"C{index % 10}", lw=1.6)
     axes.axhline(0.5, color="0.8", lw=0.8, zorder=0)
     axes.axhline(0.99, color="0.8", lw=0.8, zorder=0)
     fastest = min(min(samples) for _, samples in curves)
@@ -76,15 +76,17 @@ def _plot_distributions(axes: Any, runs: Sequence[Run]) -> None:
 
 
 def _plot_accuracy(axes: Any, runs: Sequence[Run]) -> None:
+    reach = 0.0
     for index, (label, run) in enumerate(zip(_labels(runs), runs)):
         statistics = run.samples.statistics[latency_stage(run)]
         assert run.accuracy is not None
+        reach = max(reach, statistics.p99)
         # From the median to the 99th percentile.
         spread = [[0.0], [max(statistics.p99 - statistics.median, 0.0)]]
         style = {"fmt": "o", "color": f"C{index % 10}", "capsize": 3}
         axes.errorbar([statistics.median], [run.accuracy.mask_ap], xerr=spread, label=label, **style)
     axes.set(xlabel="latency of a call, ms: median to 99th percentile", ylabel="mask AP", title="Accuracy and latency")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.1 * reach)
     axes.margins(y=0.3)
     axes.grid(color="0.9")
     axes.legend(fontsize="small")

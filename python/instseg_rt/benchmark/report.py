@@ -21,11 +21,12 @@ _RATIO_COLUMNS = ("peer / bundle", *STAGES, TOTAL)
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; all columns but the first are numbers."""
+    """Cells as text; the columns behind the first `names` are numbers."""
 
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
+    names: int = 1
 
 
 def write_json(report: Report, file: Path) -> None:
@@ -112,14 +113,15 @@ def accuracy_line(configuration: Configuration, accuracy: Accuracy) -> str:
 
 def summary_table(runs: Sequence[Run]) -> Table:
     """A row for each run."""
-    columns = ("run", "median ms", "p99 ms", "images/s", "mask AP")
+    columns = ("bundle", "run", "median ms", "p99 ms", "images/s", "mask AP")
     rows: list[tuple[str, ...]] = []
     for run in runs:
         whole = run.samples.statistics[ordered_stages(run.samples.statistics)[-1]]
         rate = ABSENT if run.images_per_second is None else f"{run.images_per_second:.1f}"
         accuracy = ABSENT if run.accuracy is None else f"{run.accuracy.mask_ap:.4f}"
-        rows.append((str(run.configuration), f"{whole.median:.2f}", f"{whole.p99:.2f}", rate, accuracy))
-    return Table("All runs", columns, rows)
+        bundle = Path(run.configuration.bundle).name
+        rows.append((bundle, str(run.configuration), f"{whole.median:.2f}", f"{whole.p99:.2f}", rate, accuracy))
+    return Table("All runs", columns, rows, names=2)
 
 
 def _statistics_table(title: str, statistics: dict[str, Statistics], absent: Sequence[str] = STAGES) -> Table:
@@ -140,4 +142,5 @@ def _markdown_table(table: Table) -> list[str]:
         escaped = (cell.replace("|", r"\|") for cell in cells)
         return f"| {' | '.join(escaped)} |"
 
-    return [line(table.columns), line(["---", *["---:"] * (len(table.columns) - 1)]), *map(line, table.rows)]
+    rule = ["---" if index < table.names else "---:" for index in range(len(table.columns))]
+    return [line(table.columns), line(rule), *map(line, table.rows)]

@@ -21,7 +21,7 @@ from instseg_rt.benchmark.peers import PADDLEX
 from instseg_rt.benchmark.peers.found import Peer, check_agreement
 from instseg_rt.benchmark.ratios import paired_ratio
 from instseg_rt.benchmark.records import Comparison, Configuration, Report, Run, Samples, ServerFigures
-from instseg_rt.benchmark.scenarios import Query, Served
+from instseg_rt.benchmark.scenarios import Limits, Query, Served
 from instseg_rt.benchmark.subjects import LATENCY, TOTAL, WAIT, Call, PredictorSubject, Subject
 from instseg_rt.benchmark.warm_up import WarmUp, warm_up
 from instseg_rt.predictor import Predictor
@@ -159,6 +159,7 @@ class _Measurement:
         self._configuration = configuration
         self._images = images
         self._clock = clock
+        self._predictor = predictor
         self._ours = PredictorSubject(predictor, clock)
         self._peers = peers
         self._subjects: list[Subject] = [self._ours, *peers]
@@ -172,7 +173,8 @@ class _Measurement:
         """None where it was interrupted before the first measured call."""
         instances = self._first_pass()
         warm_ups = [self._warm_up(subject) for subject in self._subjects]
-        probe = NoiseProbe(gpu=self._configuration.device != "cpu")
+        processes = [peer.process_id for peer in self._peers if peer.process_id is not None]
+        probe = NoiseProbe(gpu=self._configuration.device != "cpu", processes=processes)
         start = self._clock.now()
         try:
             elapsed = self._scenario()
@@ -211,11 +213,16 @@ class _Measurement:
     def _first_pass(self) -> int:
         """The number of instances in the images; the peers must find the same."""
         instances = 0
+        self._predictor.warm_up(self._configuration.batch)
         for query in self._queries:
             results, _ = self._ours.predict(query)
             instances += sum(len(result) for result in results)
             for peer in self._peers:
                 check_agreement(peer.name, query[0], results[0], peer.find(query[0]))
+        if (streams := self._configuration.streams) > 1:
+            # So that every stream has seen sizes of the images.
+            passes = Limits(0.0, min_calls=streams * len(self._queries))
+            scenarios.offline(self._ours, self._queries, streams, passes, self._clock, [])
         return instances
 
     def _warm_up(self, subject: Subject) -> WarmUp:
@@ -230,6 +237,11 @@ class _Measurement:
             return scenarios.offline(self._ours, self._queries, streams, options.limits, self._clock, self._calls)
         assert options.qps is not None
         self._arrivals = list(scenarios.arrival_times(options.qps, options.limits.duration_s, options.seed))
+        if not self._arrivals:
+            raise BenchmarkError(
+                f"--qps: at {options.qps:g} a second nothing arrives in {options.limits.duration_s:g} s: use a longer "
+                "--duration"
+            )
         queries: list[Query] = list(self._queries)
         return scenarios.server(self._ours, queries, streams, self._arrivals, self._clock, self._served)
 

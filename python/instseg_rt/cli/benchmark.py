@@ -148,4 +148,5 @@ def _show_accuracy(configuration: Configuration, accuracy: Accuracy) -> None:
 
 
 def _show_table(shown: Table) -> None:
-    stdout_console().print(table(shown.title, shown.columns, shown.rows, right=tuple(range(1, len(shown.columns)))))
+    numbers_from = tuple(range(shown.names, len(shown.columns)))
+    stdout_console().print(table(shown.title, shown.columns, shown.rows, right=numbers_from))

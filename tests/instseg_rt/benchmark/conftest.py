@@ -71,6 +71,7 @@ class FakePredictor:
             path=self.bundle,
             category_ids=[7],
         )
+        self.warmed_up: list[int] = []
         self.precision = self.options["precision"]
         threshold = self.options["threshold"]
         self.threshold = 0.5 if threshold is None else threshold
@@ -86,6 +87,9 @@ class FakePredictor:
 
     def predict(self, images: Sequence[Path], batch_size: int = 1) -> Iterator[Result]:
         return self._run(len(images))
+
+    def warm_up(self, batch_size: int) -> None:
+        self.warmed_up.append(batch_size)
 
     def _run(self, count: int) -> Iterator[Result]:
         if self.calls == self.interrupt_at:

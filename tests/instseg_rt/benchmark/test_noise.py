@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from instseg_rt.benchmark import environment as environment_module
+from instseg_rt.benchmark import noise as noise_module
 from instseg_rt.benchmark.environment import environment, query_gpus, read_line
 from instseg_rt.benchmark.noise import Noise, NoiseProbe, noise_notes
 from instseg_rt.benchmark.statistics import Statistics, compute_statistics
@@ -66,6 +68,18 @@ def test_another_program_is_seen() -> None:
     assert noise.others_percent is not None
     assert noise.others_percent > 0
     assert noise.gpu_slowdown is None
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="the system tells no CPU times")
+def test_a_peer_in_its_own_process_is_no_disturbance() -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as peer:
+        time.sleep(0.5)
+        seconds = noise_module._process_seconds(peer.pid)
+        peer.kill()
+    assert seconds > 0
+    counted = noise_module._Counters.read(())
+    assert noise_module._Counters.read((peer.pid,)).own_s >= counted.own_s  # it is gone: nothing to add
+    assert noise_module._process_seconds(os.getpid()) == pytest.approx(sum(os.times()[:2]), abs=0.5)
 
 
 def test_environment_is_plain_data() -> None:

@@ -166,4 +166,4 @@ def test_a_server_is_plotted_from_the_arrival() -> None:
     samples = Samples.of([{"wait": 1.0, "total": 2.0, "latency": 3.0}])
     assert latency_stage(make_run(samples=samples)) == "latency"
     assert latency_stage(make_run()) == "total"
-    assert summary_table([make_run(samples=samples)]).rows[0][1] == "3.00"
+    assert summary_table([make_run(samples=samples)]).rows[0][2] == "3.00"

@@ -67,7 +67,7 @@ def test_every_combination(clock: FakeClock, photo: Path) -> None:
     report, _ = run(clock, factory, photo, bundles=("x", "y"), batches=(1, 4), precisions=("fp32", "bf16"))
     found = [(r.configuration.bundle, r.configuration.precision, r.configuration.batch) for r in report.runs]
     assert found == [(b, p, n) for b in "xy" for p in ("fp32", "bf16") for n in (1, 4)]
-    assert len(factory.made) == 4
+    assert [predictor.warmed_up for predictor in factory.made] == [[1, 4]] * 4
     batch = report.runs[1].samples.statistics
     # Decoding is of each image, the other stages are of the batch.
     assert (batch["decode"].median, batch["inference"].median, batch["total"].median) == pytest.approx((4.0, 5.0, 13.0))
@@ -101,6 +101,9 @@ def test_server(clock: FakeClock, photo: Path) -> None:
     assert figures is not None
     assert figures.over == sum(value > 12.0 for value in latency) > 0
     assert not figures.holds
+
+    with pytest.raises(BenchmarkError, match="nothing arrives in 60 s"):
+        run(clock, Factory(clock), photo, qps=1e-6, latency_bound_ms=12.0, **settings)
 
     beyond, _ = run(clock, Factory(clock), photo, qps=300.0, latency_bound_ms=50.0, **settings)
     figures = beyond.runs[0].server

@@ -45,6 +45,10 @@ class Peer(Protocol):
     def version(self) -> str:
         """Of the library that runs the network."""
 
+    @property
+    def process_id(self) -> int | None:
+        """Of the process that it runs in, where that is not this one."""
+
     def __call__(self, images: Sequence[Path]) -> Call: ...
 
     def find(self, image: Path) -> Found:

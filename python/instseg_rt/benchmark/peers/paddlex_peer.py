@@ -63,6 +63,10 @@ class PaddlexPeer:
             self.close()
             raise
 
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
+
     def __call__(self, images: Sequence[Path]) -> Call:
         return Call(1, {TOTAL: float(self._ask(images[0], masks=False)["ms"])})
 

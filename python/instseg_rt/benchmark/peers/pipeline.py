@@ -32,6 +32,8 @@ class PipelinePeer:
     Raises `BenchmarkError` for a family that has no usual pipeline in NumPy, or a library that is not installed.
     """
 
+    process_id = None
+
     def __init__(self, name: str, bundle: BundleInfo, threshold: float, threads: int | None, clock: Clock) -> None:
         if bundle.family not in _FAMILIES:
             raise BenchmarkError(
@@ -67,7 +69,8 @@ class PipelinePeer:
         times.append(self._clock.now())
         outputs = self._session.run(network)
         times.append(self._clock.now())
-        found = self._decode(outputs, geometry, self._bundle, self._threshold)
+        with np.errstate(over="ignore"):  # the sigmoid of a large negative number is 0
+            found = self._decode(outputs, geometry, self._bundle, self._threshold)
         times.append(self._clock.now())
         milliseconds = {name: (times[i + 1] - times[i]) * 1e3 for i, name in enumerate(_STAGES)}
         return found, make_call(milliseconds, times[0], self._clock)
