@@ -6,12 +6,13 @@ Everything is a difference between the end and the start of the measurement; Non
 from __future__ import annotations
 
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from instseg_rt.benchmark.environment import query_gpus, read_line
-from instseg_rt.benchmark.statistics import Statistics
+from instseg_rt.benchmark.statistics import Statistics, compute_statistics
 
 _CPUS = Path("/sys/devices/system/cpu")
 _CGROUP_STATISTICS = Path("/sys/fs/cgroup/cpu.stat")
@@ -19,6 +20,7 @@ _GPU_REASONS = "clocks_event_reasons.hw_slowdown,clocks_event_reasons.sw_thermal
 
 MAX_CV_PERCENT = 10.0
 MAX_OTHERS_PERCENT = 5.0
+MAX_LOAD = 1.5  # for each CPU; the benchmark itself is part of it
 _PERCENT = 100.0
 
 
@@ -66,17 +68,28 @@ class NoiseProbe:
         )
 
 
-def noise_notes(noise: Noise, statistics: Mapping[str, Statistics], total: str) -> list[str]:
-    """A sentence for each thing that makes the figures doubtful; total: the stage that is the whole call."""
+def variation_percent(samples: Sequence[float], queries: int) -> float | None:
+    """The coefficient of variation of calls that go round `queries` queries, each against its own query's median.
+
+    So images that take longer than others are no noise. None with fewer than two rounds.
+    """
+    if len(samples) < 2 * queries:
+        return None
+    medians = [statistics.median(samples[query::queries]) for query in range(queries)]
+    return compute_statistics([sample / medians[i % queries] for i, sample in enumerate(samples)]).cv_percent
+
+
+def noise_notes(noise: Noise, stages: Mapping[str, Statistics], variation: float | None) -> list[str]:
+    """A sentence for each thing that makes the figures doubtful; variation: of the whole calls, in percent."""
     notes = []
-    whole = statistics.get(total)
-    if whole is not None and whole.cv_percent > MAX_CV_PERCENT:
-        notes.append(
-            f"noisy: the calls vary by {whole.cv_percent:.0f}% (coefficient of variation; up to {MAX_CV_PERCENT:.0f}% "
-            "is usual on a quiet machine with one image)"
-        )
+    if variation is not None and variation > MAX_CV_PERCENT:
+        notes.append(f"noisy: calls on the same images vary by {variation:.0f}% (coefficient of variation)")
+    cpus = os.cpu_count() or 1
+    if noise.others_percent is None and noise.load_average is not None and noise.load_average > MAX_LOAD * cpus:
+        notes.append(f"noisy: the load average is {noise.load_average:.1f} on {cpus} CPUs")
     if noise.others_percent is not None and noise.others_percent > MAX_OTHERS_PERCENT:
-        notes.append(f"noisy: other programs took {noise.others_percent:.0f}% of the machine's CPU time")
+        load = "" if noise.load_average is None else f" (load average {noise.load_average:.1f})"
+        notes.append(f"noisy: other programs took {noise.others_percent:.0f}% of the machine's CPU time{load}")
     if noise.stolen_percent is not None and noise.stolen_percent > 1:
         notes.append(f"noisy: the host took {noise.stolen_percent:.0f}% of the CPU time of this virtual machine")
     if noise.quota_stops:
@@ -86,7 +99,7 @@ def noise_notes(noise: Noise, statistics: Mapping[str, Statistics], total: str) 
     if noise.gpu_slowdown:
         notes.append("throttled: the GPU lowers its clock (nvidia-smi -q -d PERFORMANCE says why)")
     for stage in ("upload", "download"):
-        if stage in statistics and statistics[stage].median >= statistics["inference"].median:
+        if stage in stages and stages[stage].median >= stages["inference"].median:
             notes.append(f"{stage} takes as long as inference: the link to the device limits the latency")
     return notes
 

@@ -15,7 +15,7 @@ from instseg_rt.benchmark.clock import Clock, SystemClock
 from instseg_rt.benchmark.environment import environment
 from instseg_rt.benchmark.errors import BenchmarkError
 from instseg_rt.benchmark.images import image_files
-from instseg_rt.benchmark.noise import NoiseProbe, noise_notes
+from instseg_rt.benchmark.noise import NoiseProbe, noise_notes, variation_percent
 from instseg_rt.benchmark.options import Options, combinations
 from instseg_rt.benchmark.peers import PADDLEX
 from instseg_rt.benchmark.peers.found import Peer, check_agreement
@@ -186,7 +186,7 @@ class _Measurement:
         if not calls:
             return None
         samples = Samples.of(self._stages())
-        notes = noise_notes(noise, samples.statistics, TOTAL)
+        notes = noise_notes(noise, samples.statistics, self._variation(samples))
         for subject, done in zip(self._subjects, warm_ups, strict=True):
             notes += _warm_up_notes(subject.name, done)
         if self.interrupted:
@@ -259,6 +259,12 @@ class _Measurement:
                 for query in self._served
             ]
         return [call.milliseconds for call in self._finished()]
+
+    def _variation(self, samples: Samples) -> float | None:
+        """None where calls of several streams on several images end in any order."""
+        if self._configuration.streams > 1 and len(self._queries) > 1:
+            return None
+        return variation_percent(samples.samples_ms[TOTAL], len(self._queries))
 
     def _server_figures(self, elapsed: float) -> ServerFigures | None:
         options = self._options

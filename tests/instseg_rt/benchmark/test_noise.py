@@ -15,7 +15,7 @@ import pytest
 from instseg_rt.benchmark import environment as environment_module
 from instseg_rt.benchmark import noise as noise_module
 from instseg_rt.benchmark.environment import environment, query_gpus, read_line
-from instseg_rt.benchmark.noise import Noise, NoiseProbe, noise_notes
+from instseg_rt.benchmark.noise import Noise, NoiseProbe, noise_notes, variation_percent
 from instseg_rt.benchmark.statistics import Statistics, compute_statistics
 
 QUIET = Noise(0.1, 0.0, 0.0, 0, 0, False)
@@ -26,9 +26,9 @@ def steady(**medians: float) -> dict[str, Statistics]:
 
 
 def test_a_quiet_machine_gives_no_notes() -> None:
-    assert noise_notes(QUIET, steady(inference=5.0, total=9.0), "total") == []
+    assert noise_notes(QUIET, steady(inference=5.0, total=9.0), 2.0) == []
     unknown = Noise(None, None, None, None, None, None)
-    assert noise_notes(unknown, steady(inference=5.0, total=9.0), "total") == []
+    assert noise_notes(unknown, steady(inference=5.0, total=9.0), None) == []
 
 
 @pytest.mark.parametrize(
@@ -42,18 +42,30 @@ def test_a_quiet_machine_gives_no_notes() -> None:
     ],
 )
 def test_notes(change: dict[str, float], words: str) -> None:
-    (note,) = noise_notes(replace(QUIET, **change), steady(inference=5.0, total=9.0), "total")  # type: ignore[arg-type]
+    (note,) = noise_notes(replace(QUIET, **change), steady(inference=5.0, total=9.0), 2.0)  # type: ignore[arg-type]
     assert words in note
 
 
 def test_calls_that_vary_are_noted() -> None:
-    statistics = {"inference": compute_statistics([5.0]), "total": compute_statistics([10.0, 10.0, 20.0])}
-    (note,) = noise_notes(QUIET, statistics, "total")
+    (note,) = noise_notes(QUIET, steady(inference=5.0), 35.4)
     assert "vary by 35%" in note
 
 
+def test_images_that_take_longer_than_others_are_no_variation() -> None:
+    assert variation_percent([10.0, 10.0, 20.0], 1) == pytest.approx(100 * (200 / 9) ** 0.5 / (40 / 3))
+    assert variation_percent([10.0, 50.0, 10.0, 50.0, 10.0], 2) == 0.0
+    assert variation_percent([10.0, 50.0, 12.0, 50.0], 2) == pytest.approx(100 * (1 / 242) ** 0.5)
+    assert variation_percent([10.0, 50.0, 10.0], 2) is None
+
+
+def test_where_only_the_load_is_known() -> None:
+    busy = replace(QUIET, others_percent=None, load_average=1000.0)
+    (note,) = noise_notes(busy, steady(inference=5.0), None)
+    assert "load average is 1000.0" in note
+
+
 def test_a_slow_link_is_noted() -> None:
-    notes = noise_notes(QUIET, steady(upload=6.0, inference=5.0, download=1.0, total=12.0), "total")
+    notes = noise_notes(QUIET, steady(upload=6.0, inference=5.0, download=1.0, total=12.0), None)
     assert len(notes) == 1
     assert notes[0].startswith("upload takes as long as inference")
 
