@@ -189,6 +189,10 @@ class _Measurement:
         notes = noise_notes(noise, samples.statistics, self._variation(samples))
         for subject, done in zip(self._subjects, warm_ups, strict=True):
             notes += _warm_up_notes(subject.name, done)
+        if instances == 0:
+            notes.append(
+                "nothing was found in the images: there were no masks to make; lower --threshold, or use others"
+            )
         if self.interrupted:
             notes.append("interrupted: the measurement ended before its time")
         single = self._options.scenario == "single-stream"
@@ -212,18 +216,18 @@ class _Measurement:
 
     def _first_pass(self) -> int:
         """The number of instances in the images; the peers must find the same."""
-        instances = 0
+        found: list[int] = []
         self._predictor.warm_up(self._configuration.batch)
         for query in self._queries:
             results, _ = self._ours.predict(query)
-            instances += sum(len(result) for result in results)
+            found += [len(result) for result in results]
             for peer in self._peers:
                 check_agreement(peer.name, query[0], results[0], peer.find(query[0]))
         if (streams := self._configuration.streams) > 1:
             # So that every stream has seen sizes of the images.
             passes = Limits(0.0, min_calls=streams * len(self._queries))
             scenarios.offline(self._ours, self._queries, streams, passes, self._clock, [])
-        return instances
+        return sum(found[: len(self._images)])  # what fills the last batch is there twice
 
     def _warm_up(self, subject: Subject) -> WarmUp:
         return warm_up(lambda i: subject(self._queries[i % len(self._queries)]), self._clock, self._options.warm_up_s)

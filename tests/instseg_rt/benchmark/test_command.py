@@ -35,7 +35,7 @@ def test_table_and_files(capsys: pytest.CaptureFixture[str], tiny_bundle: Path, 
     content = json.loads(files[0].read_text(encoding="utf-8"))
     assert [r["configuration"]["batch"] for r in content["runs"]] == [1, 2]
     assert content["runs"][0]["instances"] >= 2
-    assert content["runs"][1]["instances"] == 2 * content["runs"][0]["instances"]
+    assert content["runs"][1]["instances"] == content["runs"][0]["instances"]  # the image is there twice in a batch
     assert not content["interrupted"]
     for measured in content["runs"]:
         samples = measured["samples"]["samples_ms"]

@@ -58,6 +58,7 @@ def test_single_stream(clock: FakeClock, photo: Path) -> None:
     assert only.early_stopping[0].latency == pytest.approx(10.0)
     assert only.early_stopping[1].latency is None
     assert (only.warm_up.stable, only.interrupted, report.interrupted) == (True, False, False)
+    assert any(note.startswith("nothing was found") for note in only.notes)
     # One pass over the images, the warm-up, the measurement: nothing else is run.
     assert factory.made[0].calls == 1 + 15 + 100
 
