@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latency_statistics import compute_statistics
+from instseg_rt.benchmark.statistics import compute_statistics
 from report import REPORTS, environment, run, write_report
 from synthetic_models import mask_rcnn, mask_rtdetr, ppyoloe_seg, solov2
 from synthetic_outputs import Objects, SyntheticBackend, SyntheticModel

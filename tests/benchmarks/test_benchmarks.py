@@ -1,11 +1,10 @@
-"""The benchmark scripts: their options, their reports, and that a peer that does other work is refused."""
+"""The benchmark scripts: their options, their reports, their errors of one line."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,9 +15,11 @@ from ..tiny_bundle import write_tiny_bundle
 from .conftest import BENCHMARKS
 
 SCRIPTS = (
+    "cold_start.py",
+    "end_to_end.py",
     "engines.py",
     "fruits.py",
-    "latency.py",
+    "ops.py",
     "postprocess.py",
     "scenes_accuracy.py",
     "size.py",
@@ -60,50 +61,40 @@ def test_every_script_is_tested() -> None:
     assert with_main == set(SCRIPTS)
 
 
-def test_latency_with_peer(bundle: Path, photo: Path, tmp_path: Path) -> None:
-    report = tmp_path / "reports" / "latency.json"
-    arguments = ("--repeat", 3, "--warm-up", 1, "--threads", 1, "--peer", "openvino-python", "--report", report)
-    done = run("latency.py", bundle, photo, *arguments)
+def test_cold_start(bundle: Path, photo: Path, tmp_path: Path) -> None:
+    report = tmp_path / "reports" / "cold_start.json"
+    done = run("cold_start.py", bundle, "--image", photo, "--repeat", 2, "--threads", 1, "--report", report)
     assert done.returncode == 0, done.stderr
-    assert "ratio of medians" in done.stdout
+    assert "first result, ms" in done.stdout
     content = json.loads(report.read_text(encoding="utf-8"))
     assert content["environment"]["packages"]["openvino"]
-    results = content["results"]
-    assert results["instances"] >= 2
-    for samples in results["samples_ms"].values():
-        assert [len(values) for values in samples.values()] == [3] * 5
-        parts = np.array([samples[stage] for stage in ("decode", "preprocess", "inference", "postprocess")])
-        assert (parts.sum(axis=0) <= np.array(samples["total"]) + 0.01).all()
+    (starts,) = content["results"].values()
+    assert len(starts) == 2
+    for start in starts:
+        parts = sum(start[f"{part}_ms"] for part in ("import", "modules", "predictor", "first_call"))
+        assert parts == pytest.approx(start["first_result_ms"])
+        assert start["peak_mb"] > 10
 
 
-def test_latency_of_a_batch(bundle: Path, photo: Path, tmp_path: Path) -> None:
-    report = tmp_path / "latency.json"
-    done = run("latency.py", bundle, photo, "--repeat", 2, "--batch", 2, "--threads", 1, "--report", report)
+def test_end_to_end(bundle: Path, photo: Path, tmp_path: Path) -> None:
+    folder, report = tmp_path / "bundles", tmp_path / "end_to_end.json"
+    write_tiny_bundle(folder / "good.bundle")
+    (folder / "no bundle").mkdir()
+    damaged = write_tiny_bundle(folder / "damaged.bundle")
+    (damaged / "stages" / "model.onnx").write_bytes(b"damaged")
+    options = ("--images", photo, "--duration", 0, "--warm-up", 0, "--threads", 1, "--batch", "1,2")
+    done = run("end_to_end.py", folder, "--report", report, "--", *options)
     assert done.returncode == 0, done.stderr
-    assert json.loads(report.read_text(encoding="utf-8"))["results"]["instances"] >= 4
-
-
-@pytest.mark.parametrize("change", ["score", "box", "mask", "missing"])
-def test_peer_with_other_results_is_refused(bundle: Path, photo: Path, change: str) -> None:
-    from instseg_rt import Predictor
-    from latency import check_agreement
-    from python_pipeline import PythonPipeline
-    from report import BenchmarkError
-
-    with Predictor(bundle) as predictor:
-        ours = predictor(photo)
-        theirs = PythonPipeline(predictor.info, predictor.threshold, 1)(photo)
-    check_agreement(photo, ours, theirs)
-    wrong = {
-        "score": lambda: replace(theirs, scores=theirs.scores - 0.01),
-        "box": lambda: replace(theirs, boxes=theirs.boxes + 1),
-        "mask": lambda: replace(theirs, masks=[np.roll(mask, 3, axis=1) for mask in theirs.masks]),
-        "missing": lambda: replace(
-            theirs, class_ids=theirs.class_ids[1:], scores=theirs.scores[1:], boxes=theirs.boxes[1:]
-        ),
-    }[change]()
-    with pytest.raises(BenchmarkError, match="the peer finds"):
-        check_agreement(photo, ours, wrong)
+    good, damaged_result = sorted(
+        json.loads(report.read_text(encoding="utf-8"))["results"], key=lambda r: r["error"] or ""
+    )
+    assert len(good["report"]["runs"]) == 2
+    assert good["peak_mb"] > 10
+    assert "sha256" in damaged_result["error"]
+    assert "damaged.bundle: instseg: error:" in done.stdout
+    done = run("end_to_end.py", tmp_path / "reports", "--report", report)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "no bundle in this folder" in done.stderr
 
 
 @pytest.mark.slow
@@ -145,7 +136,7 @@ def test_scenes_accuracy_refuses_other_categories(bundle: Path, tmp_path: Path) 
 
 
 def test_missing_bundle_is_one_line(tmp_path: Path) -> None:
-    done = run("latency.py", tmp_path / "missing.bundle")
+    done = run("cold_start.py", tmp_path / "missing.bundle", "--report", tmp_path / "report.json")
     assert done.returncode == 1
     assert "no such bundle" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -17,6 +17,7 @@ examples:
   instseg predict model.bundle photo.jpg        what is in a photo
   instseg predict model.bundle frames/ --save-path out --format json,img
   instseg predict -c PP-YOLOE_seg-S -o KEY=VALUE …    PaddleX's spelling, of export, train and evaluate too
+  instseg benchmark model.bundle                how long a call takes, stage by stage
   instseg inspect model.bundle                  what a bundle holds
   instseg COMMAND --help                        options and examples of a command
 """
@@ -43,6 +44,7 @@ _PROJECT_ERRORS = (
 COMMANDS = (
     Command("predict", "run a bundle on images, videos, folders or URLs", "instseg_rt.cli.predict"),
     Command("demo", "one image through the embedded model: table, picture, JSON", "instseg_rt.cli.demo"),
+    Command("benchmark", "latency, throughput and accuracy of bundles", "instseg_rt.cli.benchmark"),
     Command("inspect", "show what a bundle holds", "instseg_rt.cli.inspect"),
     Command("models", "list the models of this version", "instseg_rt.cli.models"),
     Command("doctor", "show the installation, and why parts of it cannot be used", "instseg_rt.cli.doctor"),

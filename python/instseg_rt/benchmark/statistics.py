@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 PERCENTILES = (90, 95, 99)
 
 
@@ -25,9 +27,14 @@ class Statistics:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """trtexec's rule on sorted samples: leave out the whole number of samples above, take the largest of the rest."""
+    """trtexec's rule on sorted samples: leave out the whole number of samples above, take the largest of the rest.
+
+    The number is computed in single precision, as trtexec does, which shows where it would be whole: one sample of
+    100 lies above the 99th percentile, but 0.99999998 is rounded down to none.
+    """
     count = len(ordered)
-    return ordered[max(count - 1 - int((1 - percent / 100) * count), 0)]
+    above = (np.float32(1) - np.float32(percent) / np.float32(100)) * np.float32(count)
+    return ordered[max(count - 1 - int(above), 0)]
 
 
 def compute_statistics(samples: Sequence[float]) -> Statistics:

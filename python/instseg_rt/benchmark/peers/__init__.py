@@ -1,0 +1,9 @@
+"""Other programs that do the same work, measured in the same run.
+
+`onnxruntime` and `openvino` are what one writes in Python without this project: OpenCV decodes and resizes, NumPy
+normalises, the library runs the bundle's ONNX file, NumPy and OpenCV make detections and full-size masks of its
+outputs. `paddlex` is PaddleX itself, in a process of its own environment, on the model that it exported.
+"""
+
+ONNXRUNTIME, OPENVINO, PADDLEX = "onnxruntime", "openvino", "paddlex"
+PEERS = (ONNXRUNTIME, OPENVINO, PADDLEX)
