@@ -81,13 +81,14 @@ struct Predictor::Impl {
         contexts(asked.contexts, [this] { return create_context(); }) {}
 
   [[nodiscard]] std::unique_ptr<Session> compile(const StageSpec& stage) const {
-    const SessionOptions session{options.device, options.precision, options.threads,
-                                 options.contexts};
+    const SessionOptions session{options.device,   options.precision, options.threads,
+                                 options.contexts, bundle.batch,      bundle.path};
     return std::make_unique<Session>(backend, stage, session);
   }
 
   [[nodiscard]] std::unique_ptr<Context> create_context() const {
     auto context = std::make_unique<Context>();
+    const ContextGroup group;  // the stages of one call run one after the other
     context->family = family->create_context();
     return context;
   }

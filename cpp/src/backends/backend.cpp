@@ -11,6 +11,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "backends/plugin_call.hpp"
 #include "instseg/error.hpp"
 #include "instseg/predictor.hpp"
 
@@ -167,6 +168,21 @@ Backend::Backend(const fs::path& plugin) {
 
 bool Backend::supports_device(const std::string& device) const {
   return functions_->supports_device(device.c_str()) != 0;
+}
+
+instseg_device_info Backend::describe(const std::string& device) const {
+  instseg_device_info info{};
+  info.struct_size = sizeof(info);
+  PluginMessage message;
+  if (functions_->device_describe == nullptr) {
+    throw Error(ErrorCode::unsupported, "backend '" + name() + "' does not describe devices");
+  }
+  const std::int32_t status = functions_->device_describe(device.c_str(), &info, message.get());
+  if (status != INSTSEG_STATUS_OK) {
+    throw Error(error_code(status),
+                "backend '" + name() + "' cannot use device '" + device + "': " + message.text());
+  }
+  return info;
 }
 
 std::vector<PluginFile> find_plugins() {

@@ -26,6 +26,12 @@ class Backend {
   [[nodiscard]] std::string name() const { return functions_->name; }
   [[nodiscard]] std::string version() const { return functions_->version; }
   [[nodiscard]] bool supports_device(const std::string& device) const;
+  // Does it run stages from engines only?
+  [[nodiscard]] bool needs_engine() const noexcept {
+    return (functions_->features & INSTSEG_FEATURE_NEEDS_ENGINE) != 0;
+  }
+  // Throws Error, unsupported for the most part, that says why the device cannot be used.
+  [[nodiscard]] instseg_device_info describe(const std::string& device) const;
 
  private:
   const instseg_backend* functions_ = nullptr;

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,6 +23,32 @@ struct SessionOptions {
   std::string precision;
   int threads = 0;   // 0: all cores
   int contexts = 1;  // that will run at the same time
+  // For backends that run engines: what these must take, and where a new one would go.
+  BatchSpec batch{};
+  std::filesystem::path bundle{};
+};
+
+// What a session has done and holds, all its contexts together.
+struct SessionStatistics {
+  std::uint64_t runs = 0;            // that ended well
+  std::uint64_t graph_captures = 0;  // CUDA graphs made, one per combination of shapes and memory
+  std::uint64_t graph_replays = 0;   // runs that launched a graph instead of the single kernels
+  std::uint64_t graph_refusals = 0;  // captures that failed: no graphs since
+  std::uint64_t device_bytes = 0;    // on the GPU, for inputs and outputs
+  std::uint64_t pinned_bytes = 0;    // on the host, for copies from and to the GPU
+};
+
+// While it lives, the contexts that its thread creates belong together: they are never run at the
+// same time, so that a backend may let them share a stream and temporary memory.
+class ContextGroup {
+ public:
+  ContextGroup();
+  ~ContextGroup();
+  ContextGroup(const ContextGroup&) = delete;
+  ContextGroup& operator=(const ContextGroup&) = delete;
+
+ private:
+  std::uint64_t outer_;
 };
 
 // Name of the axis that counts the images of a batch.
@@ -86,8 +114,9 @@ class INSTSEG_API SessionContext {
 // Safe to use from many threads.
 class INSTSEG_API Session {
  public:
-  // Compiles the stage and compares its inputs and outputs with the manifest's (names, types,
-  // shapes). Throws Error(bad_bundle) where they differ, and what the backend reports.
+  // Compiles the stage, or finds the engine that fits, and compares its inputs and outputs with the
+  // manifest's (names, types, shapes). Throws Error(bad_bundle) where they differ, what
+  // choose_engine throws, and what the backend reports.
   Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
           const SessionOptions& options);
 
@@ -96,6 +125,8 @@ class INSTSEG_API Session {
 
   [[nodiscard]] const StageSpec& stage() const noexcept { return stage_; }
   [[nodiscard]] SessionContext create_context() const;
+  // Empty where the backend counts nothing. May be called while contexts run.
+  [[nodiscard]] std::optional<SessionStatistics> statistics() const;
 
  private:
   friend class SessionContext;

@@ -59,7 +59,7 @@ TEST_F(BackendTest, NoPlugin) {
 TEST_F(BackendTest, OtherInterfaceVersion) {
   const PluginFolder folder;
   const fs::path file = folder.add("other_version");
-  expect_error(ErrorCode::unsupported, {file.string(), "interface version 3", "needs 2"},
+  expect_error(ErrorCode::unsupported, {file.string(), "interface version 4", "needs 3"},
                [] { (void)load_backend("other_version", "cpu"); });
 }
 
