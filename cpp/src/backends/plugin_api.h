@@ -186,6 +186,7 @@ typedef struct instseg_backend {
    * work on that stream may write the inputs before and read the outputs after: no copy, and no
    * waiting in between. Inputs on the host are taken over before it returns; outputs on the host
    * are an error. Memory of the backend's own stays valid until the next run of the context.
+   * Memory of the caller on the device is aligned to 256 bytes.
    * The same memory from run to run is worth it: a CUDA graph is kept per memory and shapes.
    * Null without INSTSEG_FEATURE_DEVICE_MEMORY. */
   int32_t (*context_enqueue)(instseg_context* context, const instseg_memory* inputs,

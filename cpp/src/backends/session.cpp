@@ -222,16 +222,38 @@ SessionContext::SessionContext(const Session& session,
 
 std::span<const TensorView> SessionContext::run(std::span<const TensorView> inputs,
                                                 std::span<const TensorView> outputs) {
+  return run_with(session_->backend_->functions().context_run, MemoryKind::host, inputs, outputs);
+}
+
+std::span<const TensorView> SessionContext::enqueue(std::span<const TensorView> inputs,
+                                                    std::span<const TensorView> outputs) {
+  if (!session_->backend_->has_device_memory()) {
+    fail(ErrorCode::unsupported,
+         "backend '" + session_->backend_->name() + "' has no memory on a device");
+  }
+  return run_with(session_->backend_->functions().context_enqueue, MemoryKind::device, inputs,
+                  outputs);
+}
+
+void* SessionContext::stream() const {
+  return session_->backend_->has_device_memory()
+             ? session_->backend_->functions().context_stream(context_.get())
+             : nullptr;
+}
+
+std::span<const TensorView> SessionContext::run_with(Function function, MemoryKind own_memory,
+                                                     std::span<const TensorView> inputs,
+                                                     std::span<const TensorView> outputs) {
   if (inputs.size() != inputs_.size() || (!outputs.empty() && outputs.size() != results_.size())) {
     fail(ErrorCode::internal, "called with " + std::to_string(inputs.size()) + " inputs and " +
                                   std::to_string(outputs.size()) + " outputs");
   }
   const bool nothing = check_inputs(inputs);
-  check_outputs(outputs);
+  check_outputs(outputs, own_memory);
   if (nothing) {
     leave_empty();
   } else {
-    call(inputs);
+    call(function, inputs);
   }
   return results_;
 }
@@ -243,6 +265,7 @@ bool SessionContext::check_inputs(std::span<const TensorView> inputs) {
     if (const std::string problem = sizes_.bind(i, inputs[i].shape); !problem.empty()) {
       fail(ErrorCode::internal, problem);
     }
+    check_memory(inputs[i]);
     const bool empty = has_zero(inputs[i].shape);
     if (inputs[i].data == nullptr && !empty) {
       fail(ErrorCode::internal, "input '" + session_->stage_.inputs[i].name + "' has no data");
@@ -252,9 +275,17 @@ bool SessionContext::check_inputs(std::span<const TensorView> inputs) {
   return nothing;
 }
 
-void SessionContext::check_outputs(std::span<const TensorView> outputs) {
-  std::ranges::fill(results_, TensorView{});
+void SessionContext::check_memory(const TensorView& view) const {
+  if (view.memory == MemoryKind::device && !session_->backend_->has_device_memory()) {
+    fail(ErrorCode::unsupported,
+         "backend '" + session_->backend_->name() + "' has no memory on a device");
+  }
+}
+
+void SessionContext::check_outputs(std::span<const TensorView> outputs, MemoryKind own_memory) {
+  std::ranges::fill(results_, TensorView{nullptr, {}, own_memory});
   for (std::size_t i = 0; i < outputs.size(); ++i) {
+    check_memory(outputs[i]);
     if (outputs[i].data == nullptr) {
       continue;  // its shape is not known yet
     }
@@ -276,14 +307,14 @@ void SessionContext::leave_empty() {
                                     "' " + to_string(output.shape) + " would " +
                                     (known ? "not be empty" : "have an unknown shape"));
     }
-    results_[i] = {nullptr, shape};
+    results_[i] = {nullptr, shape, results_[i].memory};
   }
 }
 
-void SessionContext::call(std::span<const TensorView> inputs) {
+void SessionContext::call(Function function, std::span<const TensorView> inputs) {
   const auto memory = [](const TensorView& view) {
     return instseg_memory{view.data, static_cast<std::int32_t>(view.shape.size()),
-                          view.shape.data(), INSTSEG_HOST_MEMORY};
+                          view.shape.data(), static_cast<std::int32_t>(view.memory)};
   };
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     inputs_[session_->input_order_[i]] = memory(inputs[i]);
@@ -292,8 +323,8 @@ void SessionContext::call(std::span<const TensorView> inputs) {
     outputs_[session_->output_order_[i]] = memory(results_[i]);
   }
   PluginMessage message;
-  const std::int32_t status = session_->backend_->functions().context_run(
-      context_.get(), inputs_.data(), outputs_.data(), message.get());
+  const std::int32_t status =
+      function(context_.get(), inputs_.data(), outputs_.data(), message.get());
   if (status != INSTSEG_STATUS_OK) {
     session_->fail("cannot run", status, message.text());
   }
@@ -302,7 +333,8 @@ void SessionContext::call(std::span<const TensorView> inputs) {
       continue;
     }
     const instseg_memory& result = outputs_[session_->output_order_[i]];
-    results_[i] = {result.data, {result.shape, static_cast<std::size_t>(result.rank)}};
+    results_[i] = {
+        result.data, {result.shape, static_cast<std::size_t>(result.rank)}, results_[i].memory};
     const std::string problem = sizes_.bind(inputs_.size() + i, results_[i].shape);
     if (!problem.empty()) {
       fail(ErrorCode::bad_bundle, problem);

@@ -54,10 +54,14 @@ class ContextGroup {
 // Name of the axis that counts the images of a batch.
 inline constexpr std::string_view kBatchAxis = "batch";
 
+// Where a tensor lies: on the host, or on the session's device.
+enum class MemoryKind : std::int32_t { host = INSTSEG_HOST_MEMORY, device = INSTSEG_DEVICE_MEMORY };
+
 // Memory and shape of one input or output of a run; a view, like std::span.
 struct TensorView {
   void* data = nullptr;
   std::span<const std::int64_t> shape{};  // what it points to outlives the run
+  MemoryKind memory = MemoryKind::host;   // also where data is null
 };
 
 // One running inference with the backend's buffers. Used by one thread at a time; must not outlive
@@ -67,8 +71,9 @@ class INSTSEG_API SessionContext {
   // inputs: one per tensor, in the manifest's order; data and the whole shape. Not written to.
   // outputs: likewise, or none at all. One with data is written there, and must come out in exactly
   // its shape; one without gets the backend's own memory and the shape that comes out: no copy,
-  // whatever the sizes. Memory is contiguous, on the host, and aligned to FloatBuffer::kAlignment
-  // (the backend's own, which may be the next stage's input: at least for its type).
+  // whatever the sizes. Memory is contiguous, on the host or on the session's device, and aligned
+  // to FloatBuffer::kAlignment (the backend's own, which may be the next stage's input: at least
+  // for its type).
   //
   // Returns all outputs, in the manifest's order. The array, and the memory and shapes that are not
   // the caller's, stay valid until the context's next run or its end.
@@ -82,9 +87,20 @@ class INSTSEG_API SessionContext {
   // the caller must leave the stage out.
   //
   // Throws Error: internal for arguments that break these rules, bad_bundle where an output comes
-  // out in a shape that the manifest excludes, backend, out_of_memory.
+  // out in a shape that the manifest excludes, unsupported for memory on a device that the backend
+  // does not have, backend, out_of_memory.
   std::span<const TensorView> run(std::span<const TensorView> inputs,
                                   std::span<const TensorView> outputs = {});
+
+  // As run, but does not wait for the end, and all outputs lie on the device: they are complete for
+  // what is put on stream() afterwards, and inputs there may be written by what was put on it
+  // before. Throws Error(unsupported) where the backend has no device.
+  std::span<const TensorView> enqueue(std::span<const TensorView> inputs,
+                                      std::span<const TensorView> outputs = {});
+
+  // The stream of this context and of all of its ContextGroup, a cudaStream_t; null where the
+  // backend has no device.
+  [[nodiscard]] void* stream() const;
 
  private:
   friend class Session;
@@ -94,11 +110,17 @@ class INSTSEG_API SessionContext {
   };
   SessionContext(const class Session& session, std::unique_ptr<instseg_context, Destroy> context);
 
+  using Function = decltype(instseg_backend::context_run);
+  std::span<const TensorView> run_with(Function function, MemoryKind own_memory,
+                                       std::span<const TensorView> inputs,
+                                       std::span<const TensorView> outputs);
   // Returns whether there is nothing to compute.
   bool check_inputs(std::span<const TensorView> inputs);
-  void check_outputs(std::span<const TensorView> outputs);
+  // own_memory: where outputs without memory of the caller are to lie.
+  void check_outputs(std::span<const TensorView> outputs, MemoryKind own_memory);
+  void check_memory(const TensorView& view) const;
   void leave_empty();
-  void call(std::span<const TensorView> inputs);
+  void call(Function function, std::span<const TensorView> inputs);
   [[noreturn]] void fail(ErrorCode code, const std::string& problem) const;
 
   const Session* session_;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "instseg/bundle.hpp"
+#include "instseg/export.hpp"
 
 namespace instseg {
 
@@ -46,10 +47,10 @@ struct EngineFile {
 //
 // Throws Error: io where the file cannot be read, bad_bundle where it is no engine file, is cut off
 // or has a header that is not as it must be.
-EngineFile read_engine_file(const std::filesystem::path& path);
+INSTSEG_API EngineFile read_engine_file(const std::filesystem::path& path);
 
 // Compares the plan with the header's sha256; reads all of it. Throws Error(bad_bundle) where they
 // differ, io where the file cannot be read.
-void verify_plan(const EngineFile& engine);
+INSTSEG_API void verify_plan(const EngineFile& engine);
 
 }  // namespace instseg

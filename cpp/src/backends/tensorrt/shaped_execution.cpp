@@ -18,17 +18,18 @@ ShapedExecution::ShapedExecution(std::shared_ptr<Lane> lane, const Engine& engin
       copied_(addresses_.size()) {}
 
 bool ShapedExecution::has_shapes(const instseg_memory* inputs) const {
-  for (std::size_t i = 0; i < inputs_; ++i) {
+  for (std::size_t i = 0; i < inputs_ && shaped_; ++i) {
     if (!std::ranges::equal(input_shapes_[i], shape_of(inputs[i]))) {
       return false;
     }
   }
-  return true;
+  return shaped_;
 }
 
 void ShapedExecution::set_shapes(const instseg_memory* inputs) {
   drop_graph();
   prepared_ = false;
+  shaped_ = false;  // also where something below throws
   for (std::size_t i = 0; i < inputs_; ++i) {
     const std::span<const std::int64_t> shape = shape_of(inputs[i]);
     execution_->set_input_shape(i, shape);
@@ -37,6 +38,7 @@ void ShapedExecution::set_shapes(const instseg_memory* inputs) {
   for (std::size_t i = 0; i < output_shapes_.size(); ++i) {
     execution_->output_shape(i, output_shapes_[i]);
   }
+  shaped_ = true;
 }
 
 void ShapedExecution::bind(std::span<void* const> addresses, std::span<const char> copied) {
@@ -81,10 +83,12 @@ ShapedExecution& ExecutionCache::find(std::size_t profile, const instseg_memory*
   const auto found = std::ranges::find_if(executions_, [&](const auto& execution) {
     return execution->profile() == profile && execution->has_shapes(inputs);
   });
-  ShapedExecution& execution = found != executions_.end() ? **found : take(profile);
-  if (found == executions_.end()) {
-    execution.set_shapes(inputs);
+  if (found != executions_.end()) {
+    (*found)->last_used = ++clock_;
+    return **found;
   }
+  ShapedExecution& execution = take(profile);
+  execution.set_shapes(inputs);
   execution.last_used = ++clock_;
   return execution;
 }

@@ -59,6 +59,7 @@ class ShapedExecution {
   std::vector<char> copied_;
   void* scratch_ = nullptr;
   std::size_t scratch_bytes_ = 0;
+  bool shaped_ = false;
   bool prepared_ = false;
   Graph graph_ = nullptr;
 };

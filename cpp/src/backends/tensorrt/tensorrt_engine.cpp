@@ -43,10 +43,10 @@ class Logger final : public nvinfer1::ILogger {
   std::string text_;
 };
 
-// TensorRT refers to it until the end of the process.
+// TensorRT refers to it until the very end of the process: never destroyed.
 Logger& logger() {
-  static Logger instance;
-  return instance;
+  static Logger* const instance = std::make_unique<Logger>().release();
+  return *instance;
 }
 
 [[noreturn]] void fail(const std::string& call, instseg_status status = INSTSEG_STATUS_BACKEND) {
@@ -68,9 +68,11 @@ Object& check(const std::unique_ptr<Object>& object, const std::string& call) {
   return *object;
 }
 
+// Never destroyed: the order of what ends with the process is not known.
 nvinfer1::IRuntime& runtime() {
-  static const std::unique_ptr<nvinfer1::IRuntime> instance(nvinfer1::createInferRuntime(logger()));
-  return check(instance, "createInferRuntime");
+  static nvinfer1::IRuntime* const instance = nvinfer1::createInferRuntime(logger());
+  check(instance != nullptr, "createInferRuntime");
+  return *instance;
 }
 
 Shape to_shape(const nvinfer1::Dims& dims) { return {dims.d, dims.d + std::max(0, dims.nbDims)}; }

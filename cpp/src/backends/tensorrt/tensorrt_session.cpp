@@ -147,7 +147,8 @@ TensorRtContext::TensorRtContext(TensorRtSession& session, std::shared_ptr<Lane>
   sinks_.resize(outputs_.size());
   addresses_.resize(inputs_.size() + outputs_.size());
   copied_.resize(addresses_.size());
-  lane_->reserve_scratch(engine.scratch_bytes());
+  // Never nothing: TensorRT wants an address.
+  lane_->reserve_scratch(std::max<std::size_t>(1, engine.scratch_bytes()));
   for (std::size_t profile = 0; profile < engine.profiles().size(); ++profile) {
     reserve_for_profile(profile);
   }
