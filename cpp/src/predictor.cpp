@@ -18,6 +18,10 @@ namespace {
 
 constexpr int kMaxContexts = 256;
 
+// A backend may prepare for new shapes in the first run, and make what it will use from then on (a
+// CUDA graph) in the second.
+constexpr int kWarmUpRuns = 2;
+
 // What one running call uses.
 struct Context {
   std::unique_ptr<FamilyContext> family;
@@ -66,6 +70,17 @@ void name_image(std::size_t index, std::size_t total, Body&& body) {
   }
 }
 
+// Has the bundle an engine of this library, where it needs one? Whether it fits in all else is
+// looked at later, by who can say what does not.
+bool has_engines_for(const BundleInfo& bundle, const Backend& backend) {
+  return !backend.needs_engine() || std::ranges::any_of(bundle.stages, [&](const StageSpec& stage) {
+    return std::ranges::any_of(stage.engines, [&](const EngineSpec& engine) {
+      return engine.key.backend == backend.name() &&
+             engine.key.backend_version == backend.version();
+    });
+  });
+}
+
 }  // namespace
 
 struct Predictor::Impl {
@@ -73,21 +88,26 @@ struct Predictor::Impl {
       : bundle((check_options(asked), load_bundle(folder))),
         options(asked),
         threshold(checked_threshold(asked.threshold.value_or(bundle.threshold))),
-        backend(load_backend(asked.backend, asked.device)),
+        backend(load_backend(asked.backend, asked.device,
+                             [this](const Backend& b) { return has_engines_for(bundle, b); })),
         backend_name(backend->name()),
         backend_version(backend->version()),
         family(create_family(bundle, [this](const StageSpec& stage) { return compile(stage); })),
         pool(pool_threads(asked.threads)),
         contexts(asked.contexts, [this] { return create_context(); }) {}
 
-  [[nodiscard]] std::unique_ptr<Session> compile(const StageSpec& stage) const {
-    const SessionOptions session{options.device, options.precision, options.threads,
-                                 options.contexts};
-    return std::make_unique<Session>(backend, stage, session);
+  // For the family, which keeps the session.
+  [[nodiscard]] std::unique_ptr<Session> compile(const StageSpec& stage) {
+    const SessionOptions session{options.device,   options.precision, options.threads,
+                                 options.contexts, bundle.batch,      bundle.path};
+    auto compiled = std::make_unique<Session>(backend, stage, session);
+    sessions.push_back(compiled.get());
+    return compiled;
   }
 
   [[nodiscard]] std::unique_ptr<Context> create_context() const {
     auto context = std::make_unique<Context>();
+    const ContextGroup group;  // the stages of one call run one after the other
     context->family = family->create_context();
     return context;
   }
@@ -145,6 +165,7 @@ struct Predictor::Impl {
   const std::shared_ptr<const Backend> backend;
   const std::string backend_name;
   const std::string backend_version;
+  std::vector<const Session*> sessions;  // the family's
   const std::unique_ptr<Family> family;
   ThreadPool pool;
   ContextPool<Context> contexts;
@@ -184,8 +205,11 @@ void Predictor::warm_up(int batch) const {
   const std::vector<ImageView> images(static_cast<std::size_t>(batch),
                                       {grey.data(), kSide, kSide, kSide, PixelFormat::gray8});
   std::vector<Result> results(images.size());
+  const int runs = impl_->backend->needs_engine() ? kWarmUpRuns : 1;
   for (const auto& context : impl_->contexts.take_all()) {
-    impl_->run(*context, images, 0, images.size(), impl_->threshold, results);
+    for (int i = 0; i < runs; ++i) {
+      impl_->run(*context, images, 0, images.size(), impl_->threshold, results);
+    }
   }
 }
 
@@ -195,6 +219,18 @@ const std::string& Predictor::backend() const noexcept { return impl_->backend_n
 const std::string& Predictor::backend_version() const noexcept { return impl_->backend_version; }
 const std::string& Predictor::precision() const noexcept { return impl_->options.precision; }
 float Predictor::threshold() const noexcept { return impl_->threshold; }
+
+std::vector<StageStatistics> Predictor::statistics() const {
+  std::vector<StageStatistics> found;
+  for (const Session* session : impl_->sessions) {
+    if (const std::optional<SessionStatistics> counted = session->statistics()) {
+      found.push_back({session->stage().name, counted->runs, counted->graph_captures,
+                       counted->graph_replays, counted->graph_refusals, counted->device_bytes,
+                       counted->pinned_bytes});
+    }
+  }
+  return found;
+}
 
 const char* version() noexcept { return INSTSEG_VERSION; }
 

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
 
 #include "bindings.hpp"
+#include "bundle/engine_file.hpp"
 #include "instseg/error.hpp"
 #include "without_gil.hpp"
 
@@ -71,6 +73,46 @@ const char* interpolation_name(const InputSpec& input) {
   return input.interpolation == InputSpec::Interpolation::linear ? "linear" : "cubic";
 }
 
+// The header of an engine file as a dict, by its keys.
+py::dict read_engine(const py::object& path, bool verify) {
+  const std::filesystem::path file = to_path(path);
+  EngineFile engine;
+  {
+    const WithoutGil without_gil;
+    engine = read_engine_file(file);
+    if (verify) {
+      verify_plan(engine);
+    }
+  }
+  const EngineHeader& header = engine.header;
+  py::list profiles;
+  for (const auto& inputs : header.profiles) {
+    py::dict profile;
+    for (const auto& [name, range] : inputs) {
+      py::dict shapes;
+      shapes["min"] = range.min;
+      shapes["opt"] = range.opt;
+      shapes["max"] = range.max;
+      profile[py::str(name)] = shapes;
+    }
+    profiles.append(profile);
+  }
+  py::dict result;
+  result["backend"] = header.key.backend;
+  result["backend_version"] = header.key.backend_version;
+  result["sm"] = header.key.sm;
+  result["precision"] = header.key.precision;
+  result["stage"] = header.stage;
+  result["onnx_sha256"] = header.key.onnx_sha256;
+  result["source_sha256"] = header.source_sha256;
+  result["profiles"] = profiles;
+  result["builder_options"] =
+      std::map(header.builder_options.begin(), header.builder_options.end());
+  result["plan_bytes"] = engine.plan_bytes;
+  result["plan_sha256"] = header.plan_sha256;
+  return result;
+}
+
 }  // namespace
 
 void bind_bundle(py::module_& module) {
@@ -80,6 +122,16 @@ void bind_bundle(py::module_& module) {
       .def_property_readonly("dtype",
                              [](const TensorSpec& tensor) { return to_string(tensor.dtype); })
       .def_property_readonly("shape", shape_tuple);
+
+  py::class_<EngineSpec>(module, "EngineSpec")
+      .def_readonly("file", &EngineSpec::file)
+      .def_readonly("size", &EngineSpec::size)
+      .def_property_readonly("backend", [](const EngineSpec& e) { return e.key.backend; })
+      .def_property_readonly("backend_version",
+                             [](const EngineSpec& e) { return e.key.backend_version; })
+      .def_property_readonly("sm", [](const EngineSpec& e) { return e.key.sm; })
+      .def_property_readonly("precision", [](const EngineSpec& e) { return e.key.precision; })
+      .def_property_readonly("onnx_sha256", [](const EngineSpec& e) { return e.key.onnx_sha256; });
 
   py::class_<StageSpec>(module, "StageSpec")
       .def(py::init([](std::string name, const py::object& file, std::vector<TensorSpec> inputs,
@@ -92,7 +144,8 @@ void bind_bundle(py::module_& module) {
       .def_readonly("file", &StageSpec::file)
       .def_readonly("sha256", &StageSpec::sha256)
       .def_readonly("inputs", &StageSpec::inputs)
-      .def_readonly("outputs", &StageSpec::outputs);
+      .def_readonly("outputs", &StageSpec::outputs)
+      .def_readonly("engines", &StageSpec::engines);
 
   py::class_<InputSpec>(module, "InputSpec")
       .def_property_readonly("resize", resize_name)
@@ -133,6 +186,7 @@ void bind_bundle(py::module_& module) {
                " classes, " + info.path.string() + ">";
       });
 
+  module.def("read_engine", read_engine, py::arg("path"), py::arg("verify") = false);
   module.def(
       "load_bundle",
       [](const py::object& path) {

@@ -54,16 +54,27 @@ void translate(std::exception_ptr pending) {
   }
 }
 
-// The openvino wheel keeps its libraries inside its package. Where it lies in another site-packages
-// folder than this module, the plug-in's own search path does not reach it.
-void hint_openvino_wheel() {
-  const py::object spec = py::module_::import("importlib.util").attr("find_spec")("openvino");
+// Wheels keep the libraries of a backend inside a package of theirs. Where it lies in another
+// site-packages folder than this module, the plug-in's own search path does not reach it.
+void hint_wheel(const char* backend, const char* package, const char* subfolder) {
+  const py::object spec = py::module_::import("importlib.util").attr("find_spec")(package);
   if (spec.is_none() || spec.attr("submodule_search_locations").is_none()) {
     return;
   }
   for (const py::handle folder : spec.attr("submodule_search_locations")) {
-    set_library_hint("openvino", std::filesystem::path(folder.cast<std::string>()) / "libs");
+    set_library_hint(backend, std::filesystem::path(folder.cast<std::string>()) / subfolder);
   }
+}
+
+py::dict device_dict(const std::string& backend, const std::string& device) {
+  const DeviceInfo info = describe_device(backend, device);
+  py::dict entry;
+  entry["name"] = info.name;
+  entry["sm"] = info.sm;
+  entry["memory_bytes"] = info.memory_bytes;
+  entry["driver"] = info.driver;
+  entry["runtime"] = info.runtime;
+  return entry;
 }
 
 py::list list_backends() {
@@ -122,6 +133,9 @@ PYBIND11_MODULE(_core, module) {
         instseg::set_library_hint(backend, to_path(folder));
       },
       py::arg("backend"), py::arg("folder"));
-  hint_openvino_wheel();
+  module.def("describe_device", device_dict, py::arg("backend"), py::arg("device"));
+  hint_wheel("openvino", "openvino", "libs");
+  hint_wheel("tensorrt", "tensorrt_libs", "");
+  hint_wheel("tensorrt_rtx", "tensorrt_rtx_libs", "");
   wait_for_calls_at_exit();
 }

@@ -84,6 +84,22 @@ std::vector<Result> predict(const Predictor& predictor, const py::sequence& imag
   return predictor.predict(views, threshold);
 }
 
+py::list statistics(const Predictor& predictor) {
+  py::list list;
+  for (const StageStatistics& stage : predictor.statistics()) {
+    py::dict entry;
+    entry["stage"] = stage.stage;
+    entry["runs"] = stage.runs;
+    entry["graph_captures"] = stage.graph_captures;
+    entry["graph_replays"] = stage.graph_replays;
+    entry["graph_refusals"] = stage.graph_refusals;
+    entry["device_bytes"] = stage.device_bytes;
+    entry["pinned_bytes"] = stage.pinned_bytes;
+    list.append(entry);
+  }
+  return list;
+}
+
 std::unique_ptr<Predictor> create(const py::object& bundle, const PredictorOptions& options) {
   const std::filesystem::path folder = to_path(bundle);
   const WithoutGil without_gil;
@@ -108,6 +124,7 @@ void bind_predictor(py::module_& module) {
       .def("predict", predict, py::arg("images"), py::arg("format"),
            py::arg("threshold") = py::none())
       .def("warm_up", &Predictor::warm_up, py::arg("batch") = 1, py::call_guard<WithoutGil>())
+      .def("statistics", statistics)
       .def_property_readonly("bundle", &Predictor::bundle,
                              py::return_value_policy::reference_internal)
       .def_property_readonly("device", &Predictor::device)

@@ -73,8 +73,8 @@ std::int32_t session_outputs(const instseg_session* session, const instseg_tenso
   return INSTSEG_STATUS_OK;
 }
 
-std::int32_t context_create(instseg_session* session, instseg_context** context,
-                            instseg_message* message) {
+std::int32_t context_create(instseg_session* session, const instseg_context_options*,
+                            instseg_context** context, instseg_message* message) {
   return with_python(message, [&] {
     *context = std::make_unique<instseg_context>(*session).release();  // to context_destroy
   });
@@ -114,7 +114,12 @@ void register_python_backend(const std::string& name, const py::function& factor
                         session_outputs,
                         context_create,
                         context_destroy,
-                        context_run};
+                        context_run,
+                        0,
+                        nullptr,
+                        nullptr,
+                        nullptr,
+                        nullptr};
   slots()[slot] = backend.get();
   try {
     register_backend(backend->functions);

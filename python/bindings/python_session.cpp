@@ -167,7 +167,7 @@ void hand_over(const Port& port, const py::array& result, std::vector<std::int64
   if (output.data == nullptr) {
     // The plug-in interface has no const memory; the caller only reads the backend's own.
     output = {const_cast<void*>(result.data()), static_cast<std::int32_t>(shape.size()),
-              shape.data()};
+              shape.data(), INSTSEG_HOST_MEMORY};
     return;
   }
   const std::vector<std::int64_t> expected(output.shape, output.shape + output.rank);

@@ -32,6 +32,24 @@ class TensorSpec:
     def shape(self) -> tuple[int | str, ...]:
         """Sizes, and names of axes whose size is known at run time ("batch")."""
 
+class EngineSpec:
+    """An engine that the manifest lists; its file may be missing."""
+
+    @property
+    def file(self) -> Path: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def backend_version(self) -> str: ...
+    @property
+    def sm(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def onnx_sha256(self) -> str: ...
+
 class StageSpec:
     def __init__(
         self,
@@ -50,6 +68,8 @@ class StageSpec:
     def inputs(self) -> list[TensorSpec]: ...
     @property
     def outputs(self) -> list[TensorSpec]: ...
+    @property
+    def engines(self) -> list[EngineSpec]: ...
 
 class InputSpec:
     """How an image becomes the network input. None: what this kind of resize does not have."""
@@ -114,6 +134,24 @@ class BundleInfo:
     @property
     def verification(self) -> str:
         """YAML text; empty where the manifest has none."""
+
+class Engine(TypedDict):
+    """The header of an engine file."""
+
+    backend: str
+    backend_version: str
+    sm: int
+    precision: str
+    stage: str
+    onnx_sha256: str
+    source_sha256: str
+    profiles: list[dict[str, dict[str, list[int]]]]
+    builder_options: dict[str, str]
+    plan_bytes: int
+    plan_sha256: str
+
+def read_engine(path: str | bytes | os.PathLike[str], verify: bool = False) -> Engine:
+    """Reads an engine file's header; verify: and compares the plan with its sha256. Raises IoError, BadBundleError."""
 
 def load_bundle(path: str | bytes | os.PathLike[str]) -> BundleInfo:
     """Reads and checks a bundle, without a session. Raises IoError, BadBundleError, UnsupportedError."""
@@ -210,6 +248,7 @@ class Predictor:
         threshold: float | None = None,
     ) -> list[Result]:
         """One result per uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
+    def statistics(self) -> list[StageStatistics]: ...
     def warm_up(self, batch: int = 1) -> None: ...
     @property
     def bundle(self) -> BundleInfo: ...
@@ -239,6 +278,29 @@ class StageSession:
     ) -> None: ...
     def run(self, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The outputs, by name, for the inputs, by name."""
+
+class StageStatistics(TypedDict):
+    """What a stage has done and holds, on a backend that counts it."""
+
+    stage: str
+    runs: int
+    graph_captures: int
+    graph_replays: int
+    graph_refusals: int
+    device_bytes: int
+    pinned_bytes: int
+
+class Device(TypedDict):
+    """sm: 75 for compute capability 7.5. driver, runtime: versions of CUDA."""
+
+    name: str
+    sm: int
+    memory_bytes: int
+    driver: str
+    runtime: str
+
+def describe_device(backend: str, device: str) -> Device:
+    """What a backend of GPUs says about a device; UnsupportedError with the reason why it cannot be used."""
 
 class Backend(TypedDict):
     """path: of the plug-in; None for a backend in Python."""

@@ -29,7 +29,7 @@ class Predictor(Closing):
     """Runs a bundle: `Predictor("model.bundle")("photo.jpg")` gives a `Result`.
 
     bundle: path of a bundle directory, or the name of one that is embedded in the package.
-    device: "cpu"; "gpu:0" with a backend that has one. backend: name of the backend that runs the stages (see
+    device: "cpu", "gpu:0". backend: name of the backend that runs the stages (see
     `instseg_rt.backends`); None takes the plug-in that fits the device.
     precision: "fp32", or a lower one that the backend can compute in ("bf16", "fp16").
     threshold: instances with score > threshold are kept; None takes the bundle's.
@@ -38,7 +38,8 @@ class Predictor(Closing):
 
     Safe to call from many threads: calls beyond `contexts` wait for their turn. Raises `IoError` and
     `BadBundleError` for what is wrong with the bundle, `UnsupportedError` for a device, backend or precision
-    that this installation does not have, `InvalidArgumentError` for arguments out of range.
+    that this installation does not have, `IncompatibleEngineError` where a GPU's backend finds no engine in the
+    bundle that fits, with the command that builds it, and `InvalidArgumentError` for arguments out of range.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Predictor(Closing):
         contexts: int = 1,
     ) -> None:
         check_threshold(threshold)
-        parsed_device = parse_device(device, backend)
+        parsed_device = parse_device(device)
         folder = resolve_bundle(bundle)
         if backend is not None:
             prepare_backend(backend)

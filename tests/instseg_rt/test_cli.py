@@ -146,7 +146,7 @@ def test_errors_are_one_line(run: Run, tiny_bundle: Path, photos: Path, tmp_path
     assert "no.png: cannot be read" in one_line(err)
     assert out.startswith(str(photos / "a.png"))  # the image before it has its line
     for arguments, message in (
-        (["--device", "gpu"], "no GPU backend"),
+        (["--device", "gpu"], "no plug-in for a GPU"),
         (["--device", "tpu"], "device: expected"),
         (["--threshold", "2"], "threshold: expected"),
         (["--batch-size", "0"], "batch_size: expected"),

@@ -34,6 +34,23 @@ struct TensorSpec {
 // "[batch, 3, 640, 640]"
 INSTSEG_API std::string to_string(const std::vector<Dimension>& shape);
 
+// What an engine was built with and for: it runs nowhere else.
+struct EngineKey {
+  std::string backend;          // "tensorrt" or "tensorrt_rtx"
+  std::string backend_version;  // of the library that built it, "10.13.3.9"
+  int sm = 0;                   // architecture of the GPU, 75 for compute capability 7.5
+  std::string precision;        // "fp32" or "fp16"
+  std::string onnx_sha256;      // of the ONNX file that it was built from
+};
+
+// An engine that the manifest lists. Whether the file is there and is what the manifest says is
+// looked at when a predictor wants to use it: a bundle runs where its engines do not.
+struct EngineSpec {
+  std::filesystem::path file;  // absolute; inside the bundle
+  EngineKey key;
+  std::uint64_t size = 0;  // bytes
+};
+
 // One neural graph of a model.
 struct StageSpec {
   std::string name;
@@ -41,6 +58,7 @@ struct StageSpec {
   std::string sha256;          // of the file, 64 lower-case hexadecimal digits; verified at load
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
+  std::vector<EngineSpec> engines{};  // of this graph, per backend, GPU and precision
 };
 
 // How an image becomes the network input: resized, then (pixel * scale - mean) / std per channel,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -25,6 +26,17 @@ struct PredictorOptions {
   int contexts = 1;  // calls that can run at the same time; each has buffers of its own
 };
 
+// What a stage has done and holds, on a backend that counts it (TensorRT).
+struct StageStatistics {
+  std::string stage;
+  std::uint64_t runs = 0;
+  std::uint64_t graph_captures = 0;  // CUDA graphs made, one per combination of shapes and memory
+  std::uint64_t graph_replays = 0;   // runs that launched a graph instead of the single kernels
+  std::uint64_t graph_refusals = 0;  // captures that failed: the stage runs without graphs since
+  std::uint64_t device_bytes = 0;    // on the GPU, for inputs and outputs
+  std::uint64_t pinned_bytes = 0;    // on the host, for copies from and to the GPU
+};
+
 // Finds and outlines objects in images with the model of a bundle.
 //
 //     instseg::Predictor predictor{"PP-YOLOE_seg-S.bundle", {.threshold = 0.5F}};
@@ -37,8 +49,10 @@ struct PredictorOptions {
 class INSTSEG_API Predictor {
  public:
   // Throws Error as load_bundle does; unsupported where no backend can use the device or the
-  // precision; backend where the network cannot be compiled; invalid_argument for options out of
-  // range.
+  // precision; incompatible_engine where the backend runs engines and the bundle has none that
+  // fits, with the command that builds it; backend where the network cannot be compiled;
+  // invalid_argument for options out of range. Nothing else than what was asked for is used
+  // instead.
   explicit Predictor(const std::filesystem::path& bundle, const PredictorOptions& options = {});
   ~Predictor();
   Predictor(Predictor&&) noexcept;
@@ -53,8 +67,8 @@ class INSTSEG_API Predictor {
   [[nodiscard]] std::vector<Result> predict(std::span<const ImageView> images,
                                             std::optional<float> threshold = {}) const;
 
-  // Runs the network on a grey image `batch` times wide in every context, so that the first real
-  // call is fast.
+  // Runs the network on a grey image `batch` times wide in every context, as often as the backend
+  // needs to be ready, so that the first real call is fast.
   void warm_up(int batch = 1) const;
 
   [[nodiscard]] const BundleInfo& bundle() const noexcept;
@@ -64,6 +78,8 @@ class INSTSEG_API Predictor {
       const noexcept;  // of the library that the backend uses
   [[nodiscard]] const std::string& precision() const noexcept;
   [[nodiscard]] float threshold() const noexcept;
+  // One entry per stage; none where the backend counts nothing. May be called while others predict.
+  [[nodiscard]] std::vector<StageStatistics> statistics() const;
 
  private:
   struct Impl;
@@ -83,6 +99,20 @@ struct BackendInfo {
 // this library, and in `instseg/plugins` below it. Of plug-ins with one name, the first counts.
 // After them the backends that are registered in this process (those written in Python).
 [[nodiscard]] INSTSEG_API std::vector<BackendInfo> backends();
+
+// A device as a backend sees it.
+struct DeviceInfo {
+  std::string name;  // "Tesla T4"
+  int sm = 0;        // 75 for compute capability 7.5
+  std::uint64_t memory_bytes = 0;
+  std::string driver;   // the newest CUDA that the driver knows, "13.0"
+  std::string runtime;  // the CUDA that the backend was built with, "13.0"
+};
+
+// What a backend of GPUs says about a device ("gpu:0"). Throws Error(unsupported) with the reason
+// why it cannot be used: no such backend, no driver, no such GPU.
+[[nodiscard]] INSTSEG_API DeviceInfo describe_device(const std::string& backend,
+                                                     const std::string& device);
 
 // Tells where a backend's own libraries lie when the dynamic loader does not find them by itself.
 INSTSEG_API void set_library_hint(const std::string& backend, const std::filesystem::path& folder);

@@ -11,6 +11,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "backends/plugin_call.hpp"
 #include "instseg/error.hpp"
 #include "instseg/predictor.hpp"
 
@@ -125,12 +126,20 @@ Loaded open_with_hints(const fs::path& plugin, const std::vector<fs::path>& hint
 std::string load_failure(const fs::path& plugin, const std::string& name,
                          const std::string& loader_error) {
   std::string message = "cannot load backend '" + name + "' from " + plugin.string() + ": ";
+  std::string package = name;
+  std::ranges::replace(package, '_', '-');
   if (const std::optional<std::string> missing = missing_library(loader_error)) {
     return message + "it needs " + *missing + ", which is not found; install the release of " +
-           name + " that the plug-in was built for (`pip install " + name +
+           package + " that the plug-in was built for (`pip install " + package +
            "`), or add the folder with that file to LD_LIBRARY_PATH";
   }
   return message + loader_error;
+}
+
+// Is one of the plug-ins there that are made for GPUs, whether it can be loaded or not?
+bool has_gpu_plugin() {
+  return std::ranges::any_of(
+      find_plugins(), [](const PluginFile& plugin) { return plugin.name.starts_with("tensorrt"); });
 }
 
 }  // namespace
@@ -169,6 +178,21 @@ bool Backend::supports_device(const std::string& device) const {
   return functions_->supports_device(device.c_str()) != 0;
 }
 
+instseg_device_info Backend::describe(const std::string& device) const {
+  instseg_device_info info{};
+  info.struct_size = sizeof(info);
+  PluginMessage message;
+  if (functions_->device_describe == nullptr) {
+    throw Error(ErrorCode::unsupported, "backend '" + name() + "' does not describe devices");
+  }
+  const std::int32_t status = functions_->device_describe(device.c_str(), &info, message.get());
+  if (status != INSTSEG_STATUS_OK) {
+    throw Error(error_code(status),
+                "backend '" + name() + "' cannot use device '" + device + "': " + message.text());
+  }
+  return info;
+}
+
 std::vector<PluginFile> find_plugins() {
   std::map<std::string, fs::path> by_name;
   for (const fs::path& folder : search_folders()) {
@@ -197,9 +221,11 @@ std::shared_ptr<const Backend> load_plugin(const PluginFile& plugin) {
   return slot;
 }
 
-std::shared_ptr<const Backend> load_backend(const std::string& name, const std::string& device) {
+std::shared_ptr<const Backend> load_backend(const std::string& name, const std::string& device,
+                                            const std::function<bool(const Backend&)>& preferred) {
   std::string reasons;
   bool named_found = false;
+  std::shared_ptr<const Backend> second_choice;
   if (std::shared_ptr<const Backend> backend = registered_backend(name)) {
     if (backend->supports_device(device)) {
       return backend;
@@ -215,17 +241,28 @@ std::shared_ptr<const Backend> load_backend(const std::string& name, const std::
     try {
       std::shared_ptr<const Backend> backend = load_plugin(plugin);
       if (backend->supports_device(device)) {
-        return backend;
+        if (!name.empty() || !preferred || preferred(*backend)) {
+          return backend;
+        }
+        second_choice = second_choice ? second_choice : backend;
+        continue;
       }
       reasons += "; backend '" + plugin.name + "' does not run on it";
     } catch (const Error& error) {
       reasons += std::string("; ") + error.what();
     }
   }
+  if (second_choice) {
+    return second_choice;
+  }
   if (!named_found) {
     reasons += "; no plug-in " + std::string(kPrefix) + (name.empty() ? "*" : name) +
                std::string(kSuffix) + " in " + join(search_folders()) +
                " (INSTSEG_PLUGIN_PATH adds folders)";
+  } else if (name.empty() && device.starts_with("gpu") && !has_gpu_plugin()) {
+    reasons +=
+        "; this build of the library has no plug-in for a GPU: build it with TENSORRT_ROOT "
+        "(docs/cpp.md); in Python, backend='onnxruntime' with the package onnxruntime-gpu has one";
   }
   throw Error(ErrorCode::unsupported, "no backend" + (name.empty() ? "" : " '" + name + "'") +
                                           " for device '" + device + "'" + reasons);
@@ -269,6 +306,11 @@ void register_backend(const instseg_backend& functions) {
   if (!registry().registered.emplace(name, std::move(backend)).second) {
     refuse("there is one of this name already");
   }
+}
+
+DeviceInfo describe_device(const std::string& backend, const std::string& device) {
+  const instseg_device_info found = load_backend(backend, device)->describe(device);
+  return {found.name, found.sm, found.memory_bytes, found.driver, found.runtime};
 }
 
 void set_library_hint(const std::string& backend, const fs::path& folder) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,16 @@ class Backend {
   [[nodiscard]] std::string name() const { return functions_->name; }
   [[nodiscard]] std::string version() const { return functions_->version; }
   [[nodiscard]] bool supports_device(const std::string& device) const;
+  // Does it run stages from engines only?
+  [[nodiscard]] bool needs_engine() const noexcept {
+    return (functions_->features & INSTSEG_FEATURE_NEEDS_ENGINE) != 0;
+  }
+  // May inputs and outputs of its stages lie on the device?
+  [[nodiscard]] bool has_device_memory() const noexcept {
+    return (functions_->features & INSTSEG_FEATURE_DEVICE_MEMORY) != 0;
+  }
+  // Throws Error, unsupported for the most part, that says why the device cannot be used.
+  [[nodiscard]] instseg_device_info describe(const std::string& device) const;
 
  private:
   const instseg_backend* functions_ = nullptr;
@@ -40,12 +51,14 @@ struct PluginFile {
 std::vector<PluginFile> find_plugins();
 
 // Gives the registered backend `name`, or loads the plug-in of that name; with an empty name the
-// first plug-in that supports `device`: what a program registers is used only where it is named. A
-// plug-in is loaded once per process.
+// first plug-in that supports `device` and that `preferred` is true of, else the first that
+// supports it: what a program registers is used only where it is named. A plug-in is loaded once
+// per process.
 //
 // Throws Error(unsupported) that says which folders were searched and why each plug-in was refused.
-INSTSEG_API std::shared_ptr<const Backend> load_backend(const std::string& name,
-                                                        const std::string& device);
+INSTSEG_API std::shared_ptr<const Backend> load_backend(
+    const std::string& name, const std::string& device,
+    const std::function<bool(const Backend&)>& preferred = {});
 
 // As load_backend for one file that find_plugins returned.
 std::shared_ptr<const Backend> load_plugin(const PluginFile& plugin);

@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 /* Changes with every change of what is declared here. */
-#define INSTSEG_BACKEND_ABI_VERSION 2u
+#define INSTSEG_BACKEND_ABI_VERSION 3u
 
 #define INSTSEG_BACKEND_EXPORT __attribute__((visibility("default")))
 
@@ -53,12 +53,48 @@ typedef struct instseg_tensor {
   const int64_t* shape; /* -1 where the size is known at run time only; any axis may be */
 } instseg_tensor;
 
-/* Memory of an input or output in one run, contiguous and on the host. */
+typedef enum instseg_memory_kind {
+  INSTSEG_HOST_MEMORY = 0,
+  INSTSEG_DEVICE_MEMORY = 1 /* of the session's device; INSTSEG_FEATURE_DEVICE_MEMORY */
+} instseg_memory_kind;
+
+/* Memory of an input or output in one run, contiguous. */
 typedef struct instseg_memory {
   void* data;
   int32_t rank;
   const int64_t* shape; /* all sizes known */
+  int32_t kind;         /* instseg_memory_kind; set by the caller, also where data is null */
 } instseg_memory;
+
+/* What a backend is and can do; bits of instseg_backend.features. */
+typedef enum instseg_feature {
+  /* Stages are run from engines, which session_create is given: it compiles no ONNX file. Then
+   * device_describe is there, and tells the architecture that engines are built for. */
+  INSTSEG_FEATURE_NEEDS_ENGINE = 1,
+  /* Inputs and outputs may lie on the device, and context_enqueue and context_stream are there. */
+  INSTSEG_FEATURE_DEVICE_MEMORY = 2
+} instseg_feature;
+
+/* A device as a backend sees it. Text is zero-terminated. */
+typedef struct instseg_device_info {
+  size_t struct_size; /* sizeof of the caller's struct */
+  char name[128];     /* "Tesla T4" */
+  int32_t sm;         /* 75 for compute capability 7.5 */
+  uint64_t memory_bytes;
+  char driver[32];  /* the newest CUDA that the driver knows: "13.0" */
+  char runtime[32]; /* the CUDA that the backend was built with: "13.0" */
+} instseg_device_info;
+
+/* What a session has done and holds, all its contexts together. */
+typedef struct instseg_statistics {
+  size_t struct_size;      /* sizeof of the caller's struct */
+  uint64_t runs;           /* that ended well */
+  uint64_t graph_captures; /* CUDA graphs made, one per combination of shapes and memory */
+  uint64_t graph_replays;  /* runs that launched a graph instead of the single kernels */
+  uint64_t graph_refusals; /* captures that failed: the stage runs without graphs since */
+  uint64_t device_bytes;   /* memory on the device for inputs and outputs, now */
+  uint64_t pinned_bytes;   /* memory on the host for copies from and to the device, now */
+} instseg_statistics;
 
 typedef struct instseg_session_options {
   size_t struct_size;    /* sizeof of the caller's struct; members are only ever added at the end */
@@ -69,7 +105,19 @@ typedef struct instseg_session_options {
   int32_t leading_batch; /* 1: the only sizes that differ from run to run are those of the leading
                             axes, all the same batch, which is often 1; worth a network of its own
                             with fixed sizes. 0: any axis may differ */
+  const char* engine_path; /* a file with a plan for this backend, device and precision; null
+                              without INSTSEG_FEATURE_NEEDS_ENGINE */
+  uint64_t plan_offset;    /* where the plan lies in that file; a multiple of 64 */
+  uint64_t plan_bytes;
 } instseg_session_options;
+
+typedef struct instseg_context_options {
+  size_t struct_size; /* sizeof of the caller's struct */
+  /* Contexts of one group, of any sessions of one device, never run at the same time, and are
+   * created one after the other before the first of them runs: they may share temporary memory, and
+   * share a stream. 0: a context that shares nothing. */
+  uint64_t group;
+} instseg_context_options;
 
 typedef struct instseg_session
     instseg_session; /* one stage, compiled; may be used by many threads */
@@ -99,8 +147,8 @@ typedef struct instseg_backend {
   int32_t (*session_outputs)(const instseg_session* session, const instseg_tensor** tensors,
                              size_t* count);
 
-  int32_t (*context_create)(instseg_session* session, instseg_context** context,
-                            instseg_message* message);
+  int32_t (*context_create)(instseg_session* session, const instseg_context_options* options,
+                            instseg_context** context, instseg_message* message);
   void (*context_destroy)(instseg_context* context);
 
   /* Runs the stage and waits for the end. inputs and outputs: in the order of session_inputs and
@@ -122,6 +170,31 @@ typedef struct instseg_backend {
    * backend saves one. */
   int32_t (*context_run)(instseg_context* context, const instseg_memory* inputs,
                          instseg_memory* outputs, instseg_message* message);
+
+  uint32_t features; /* instseg_feature */
+
+  /* Describes a device that supports_device knows by its kind; fails with a message that says why
+   * it cannot be used (no driver, no such GPU). Null: there is nothing to tell. */
+  int32_t (*device_describe)(const char* device, instseg_device_info* info,
+                             instseg_message* message);
+
+  /* Null: the backend counts nothing. May be called while contexts run. */
+  int32_t (*session_statistics)(const instseg_session* session, instseg_statistics* statistics);
+
+  /* As context_run, but does not wait for the end: what is read and written lies on the device
+   * (INSTSEG_DEVICE_MEMORY), and is complete for what is put on context_stream afterwards. Other
+   * work on that stream may write the inputs before and read the outputs after: no copy, and no
+   * waiting in between. Inputs on the host are taken over before it returns; outputs on the host
+   * are an error. Memory of the backend's own stays valid until the next run of the context.
+   * Memory of the caller on the device is aligned to 256 bytes.
+   * The same memory from run to run is worth it: a CUDA graph is kept per memory and shapes.
+   * Null without INSTSEG_FEATURE_DEVICE_MEMORY. */
+  int32_t (*context_enqueue)(instseg_context* context, const instseg_memory* inputs,
+                             instseg_memory* outputs, instseg_message* message);
+
+  /* The stream that the context's work is put on, a cudaStream_t; the same as long as the context,
+   * and the same for all contexts of a group. Null without INSTSEG_FEATURE_DEVICE_MEMORY. */
+  void* (*context_stream)(const instseg_context* context);
 } instseg_backend;
 
 /* Returns the plug-in's functions, or null where it does not know `abi_version`. The struct lives

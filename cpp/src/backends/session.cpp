@@ -2,41 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 
+#include "backends/engine_choice.hpp"
+#include "backends/plugin_call.hpp"
 #include "instseg/error.hpp"
 
 namespace instseg {
 namespace {
-
-// Text that a plug-in writes on failure.
-class Message {
- public:
-  instseg_message* get() noexcept { return &message_; }
-  [[nodiscard]] std::string text() const { return buffer_.data(); }
-
- private:
-  std::array<char, 2048> buffer_{};
-  instseg_message message_{buffer_.data(), buffer_.size()};
-};
-
-ErrorCode error_code(std::int32_t status) {
-  switch (status) {
-    case INSTSEG_STATUS_INVALID_ARGUMENT:
-      return ErrorCode::invalid_argument;
-    case INSTSEG_STATUS_IO:
-      return ErrorCode::io;
-    case INSTSEG_STATUS_BAD_MODEL:
-      return ErrorCode::bad_bundle;
-    case INSTSEG_STATUS_INCOMPATIBLE_ENGINE:
-      return ErrorCode::incompatible_engine;
-    case INSTSEG_STATUS_UNSUPPORTED:
-      return ErrorCode::unsupported;
-    case INSTSEG_STATUS_OUT_OF_MEMORY:
-      return ErrorCode::out_of_memory;
-    default:
-      return ErrorCode::backend;
-  }
-}
 
 std::int32_t plugin_type(DataType type) {
   switch (type) {
@@ -148,9 +121,31 @@ std::vector<std::size_t> match_tensors(const std::vector<TensorSpec>& specs,
   return order;
 }
 
+// The engine that a backend runs the stage from; none where it compiles the stage itself.
+std::optional<EngineFile> find_engine(const Backend& backend, const StageSpec& stage,
+                                      const SessionOptions& options) {
+  if (!backend.needs_engine()) {
+    return std::nullopt;
+  }
+  const instseg_device_info device = backend.describe(options.device);
+  return choose_engine(stage, {backend.name(), backend.version(), device.sm, options.precision,
+                               options.batch, options.bundle});
+}
+
+// Of the scope that this thread is in; 0: none.
+thread_local std::uint64_t current_group = 0;
+
+std::uint64_t new_group() {
+  static std::atomic<std::uint64_t> last{0};
+  return ++last;
+}
+
 bool has_zero(std::span<const std::int64_t> shape) { return std::ranges::count(shape, 0) > 0; }
 
 }  // namespace
+
+ContextGroup::ContextGroup() : outer_(current_group) { current_group = new_group(); }
+ContextGroup::~ContextGroup() { current_group = outer_; }
 
 Session::Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
                  const SessionOptions& options)
@@ -158,13 +153,17 @@ Session::Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
       stage_(stage),
       session_(nullptr, Destroy{&backend_->functions()}) {
   const instseg_backend& functions = backend_->functions();
+  const std::optional<EngineFile> engine = find_engine(*backend_, stage, options);
   const instseg_session_options plugin_options{sizeof(instseg_session_options),
                                                options.device.c_str(),
                                                options.precision.c_str(),
                                                options.threads,
                                                options.contexts,
-                                               has_leading_batch(stage) ? 1 : 0};
-  Message message;
+                                               has_leading_batch(stage) ? 1 : 0,
+                                               engine ? engine->path.c_str() : nullptr,
+                                               engine ? engine->plan_offset : 0,
+                                               engine ? engine->plan_bytes : 0};
+  PluginMessage message;
   instseg_session* created = nullptr;
   const std::int32_t status =
       functions.session_create(stage.file.c_str(), &plugin_options, &created, message.get());
@@ -182,15 +181,27 @@ Session::Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
 }
 
 SessionContext Session::create_context() const {
-  Message message;
+  PluginMessage message;
   instseg_context* created = nullptr;
+  const instseg_context_options options{sizeof(instseg_context_options), current_group};
   const std::int32_t status =
-      backend_->functions().context_create(session_.get(), &created, message.get());
+      backend_->functions().context_create(session_.get(), &options, &created, message.get());
   if (status != INSTSEG_STATUS_OK) {
     fail("cannot create a context for", status, message.text());
   }
   return {*this, std::unique_ptr<instseg_context, SessionContext::Destroy>(
                      created, {&backend_->functions()})};
+}
+
+std::optional<SessionStatistics> Session::statistics() const {
+  const auto function = backend_->functions().session_statistics;
+  instseg_statistics found{};
+  found.struct_size = sizeof(found);
+  if (function == nullptr || function(session_.get(), &found) != INSTSEG_STATUS_OK) {
+    return std::nullopt;
+  }
+  return SessionStatistics{found.runs,           found.graph_captures, found.graph_replays,
+                           found.graph_refusals, found.device_bytes,   found.pinned_bytes};
 }
 
 void Session::fail(const std::string& action, std::int32_t status,
@@ -211,16 +222,38 @@ SessionContext::SessionContext(const Session& session,
 
 std::span<const TensorView> SessionContext::run(std::span<const TensorView> inputs,
                                                 std::span<const TensorView> outputs) {
+  return run_with(session_->backend_->functions().context_run, MemoryKind::host, inputs, outputs);
+}
+
+std::span<const TensorView> SessionContext::enqueue(std::span<const TensorView> inputs,
+                                                    std::span<const TensorView> outputs) {
+  if (!session_->backend_->has_device_memory()) {
+    fail(ErrorCode::unsupported,
+         "backend '" + session_->backend_->name() + "' has no memory on a device");
+  }
+  return run_with(session_->backend_->functions().context_enqueue, MemoryKind::device, inputs,
+                  outputs);
+}
+
+void* SessionContext::stream() const {
+  return session_->backend_->has_device_memory()
+             ? session_->backend_->functions().context_stream(context_.get())
+             : nullptr;
+}
+
+std::span<const TensorView> SessionContext::run_with(Function function, MemoryKind own_memory,
+                                                     std::span<const TensorView> inputs,
+                                                     std::span<const TensorView> outputs) {
   if (inputs.size() != inputs_.size() || (!outputs.empty() && outputs.size() != results_.size())) {
     fail(ErrorCode::internal, "called with " + std::to_string(inputs.size()) + " inputs and " +
                                   std::to_string(outputs.size()) + " outputs");
   }
   const bool nothing = check_inputs(inputs);
-  check_outputs(outputs);
+  check_outputs(outputs, own_memory);
   if (nothing) {
     leave_empty();
   } else {
-    call(inputs);
+    call(function, inputs);
   }
   return results_;
 }
@@ -232,6 +265,7 @@ bool SessionContext::check_inputs(std::span<const TensorView> inputs) {
     if (const std::string problem = sizes_.bind(i, inputs[i].shape); !problem.empty()) {
       fail(ErrorCode::internal, problem);
     }
+    check_memory(inputs[i]);
     const bool empty = has_zero(inputs[i].shape);
     if (inputs[i].data == nullptr && !empty) {
       fail(ErrorCode::internal, "input '" + session_->stage_.inputs[i].name + "' has no data");
@@ -241,9 +275,17 @@ bool SessionContext::check_inputs(std::span<const TensorView> inputs) {
   return nothing;
 }
 
-void SessionContext::check_outputs(std::span<const TensorView> outputs) {
-  std::ranges::fill(results_, TensorView{});
+void SessionContext::check_memory(const TensorView& view) const {
+  if (view.memory == MemoryKind::device && !session_->backend_->has_device_memory()) {
+    fail(ErrorCode::unsupported,
+         "backend '" + session_->backend_->name() + "' has no memory on a device");
+  }
+}
+
+void SessionContext::check_outputs(std::span<const TensorView> outputs, MemoryKind own_memory) {
+  std::ranges::fill(results_, TensorView{nullptr, {}, own_memory});
   for (std::size_t i = 0; i < outputs.size(); ++i) {
+    check_memory(outputs[i]);
     if (outputs[i].data == nullptr) {
       continue;  // its shape is not known yet
     }
@@ -265,14 +307,14 @@ void SessionContext::leave_empty() {
                                     "' " + to_string(output.shape) + " would " +
                                     (known ? "not be empty" : "have an unknown shape"));
     }
-    results_[i] = {nullptr, shape};
+    results_[i] = {nullptr, shape, results_[i].memory};
   }
 }
 
-void SessionContext::call(std::span<const TensorView> inputs) {
+void SessionContext::call(Function function, std::span<const TensorView> inputs) {
   const auto memory = [](const TensorView& view) {
     return instseg_memory{view.data, static_cast<std::int32_t>(view.shape.size()),
-                          view.shape.data()};
+                          view.shape.data(), static_cast<std::int32_t>(view.memory)};
   };
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     inputs_[session_->input_order_[i]] = memory(inputs[i]);
@@ -280,9 +322,9 @@ void SessionContext::call(std::span<const TensorView> inputs) {
   for (std::size_t i = 0; i < results_.size(); ++i) {
     outputs_[session_->output_order_[i]] = memory(results_[i]);
   }
-  Message message;
-  const std::int32_t status = session_->backend_->functions().context_run(
-      context_.get(), inputs_.data(), outputs_.data(), message.get());
+  PluginMessage message;
+  const std::int32_t status =
+      function(context_.get(), inputs_.data(), outputs_.data(), message.get());
   if (status != INSTSEG_STATUS_OK) {
     session_->fail("cannot run", status, message.text());
   }
@@ -291,7 +333,8 @@ void SessionContext::call(std::span<const TensorView> inputs) {
       continue;
     }
     const instseg_memory& result = outputs_[session_->output_order_[i]];
-    results_[i] = {result.data, {result.shape, static_cast<std::size_t>(result.rank)}};
+    results_[i] = {
+        result.data, {result.shape, static_cast<std::size_t>(result.rank)}, results_[i].memory};
     const std::string problem = sizes_.bind(inputs_.size() + i, results_[i].shape);
     if (!problem.empty()) {
       fail(ErrorCode::bad_bundle, problem);

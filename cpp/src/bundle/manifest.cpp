@@ -15,6 +15,8 @@ constexpr std::size_t kMaxClasses = 100'000;
 constexpr int kMaxBatch = 1024;
 constexpr std::size_t kMaxStages = 16;
 constexpr std::size_t kMaxTensors = 32;
+constexpr std::size_t kMaxEngines = 256;
+constexpr int kMaxSm = 1000;
 constexpr std::size_t kMaxRank = 8;
 // Product of the sizes of a tensor that are fixed.
 constexpr std::int64_t kMaxElements = std::int64_t{1} << 30;
@@ -62,8 +64,8 @@ std::vector<TensorSpec> read_tensors(const ManifestNode& node) {
   return tensors;
 }
 
-// A file of the bundle. Symbolic links may not lead out of it.
-fs::path file_inside(const ManifestNode& node, const fs::path& bundle) {
+// A path in the bundle, whether something is there or not. Symbolic links may not lead out of it.
+fs::path path_inside(const ManifestNode& node, const fs::path& bundle) {
   const fs::path relative = node.text();
   const bool climbs = std::any_of(relative.begin(), relative.end(),
                                   [](const fs::path& part) { return part == ".."; });
@@ -71,14 +73,21 @@ fs::path file_inside(const ManifestNode& node, const fs::path& bundle) {
     node.fail("a path inside the bundle, relative to it");
   }
   std::error_code error;
-  const fs::path file = fs::canonical(bundle / relative, error);
-  if (error || !fs::is_regular_file(file, error)) {
-    throw Error(ErrorCode::bad_bundle,
-                (bundle / relative).string() +
-                    ": the manifest names this file, but it is missing or no regular file");
-  }
-  if (std::mismatch(bundle.begin(), bundle.end(), file.begin(), file.end()).first != bundle.end()) {
+  const fs::path file = fs::weakly_canonical(bundle / relative, error);
+  if (error ||
+      std::mismatch(bundle.begin(), bundle.end(), file.begin(), file.end()).first != bundle.end()) {
     node.fail("a path inside the bundle: it leads to " + file.string());
+  }
+  return file;
+}
+
+fs::path file_inside(const ManifestNode& node, const fs::path& bundle) {
+  const fs::path file = path_inside(node, bundle);
+  std::error_code error;
+  if (!fs::is_regular_file(file, error)) {
+    throw Error(
+        ErrorCode::bad_bundle,
+        file.string() + ": the manifest names this file, but it is missing or no regular file");
   }
   return file;
 }
@@ -91,12 +100,31 @@ std::string read_sha256(const ManifestNode& node) {
   return digest;
 }
 
+std::vector<EngineSpec> read_engines(const ManifestNode& stage, const fs::path& bundle) {
+  std::vector<EngineSpec> engines;
+  const std::optional<ManifestNode> list = stage.find("engines");
+  if (!list) {
+    return engines;
+  }
+  for (const ManifestNode& item : list->items(0, kMaxEngines)) {
+    const ManifestNode precision = item.at("precision");
+    (void)precision.choice({"fp32", "fp16"});
+    engines.push_back({path_inside(item.at("file"), bundle),
+                       {item.at("backend").text(), item.at("backend_version").text(),
+                        static_cast<int>(item.at("sm").integer(1, kMaxSm)), precision.text(),
+                        read_sha256(item.at("onnx_sha256"))},
+                       static_cast<std::uint64_t>(
+                           item.at("size").integer(1, std::numeric_limits<std::int64_t>::max()))});
+  }
+  return engines;
+}
+
 std::vector<StageSpec> read_stages(const ManifestNode& node, const fs::path& bundle) {
   std::vector<StageSpec> stages;
   for (const ManifestNode& item : node.items(1, kMaxStages)) {
     stages.push_back({item.at("name").text(), file_inside(item.at("file"), bundle),
                       read_sha256(item.at("sha256")), read_tensors(item.at("inputs")),
-                      read_tensors(item.at("outputs"))});
+                      read_tensors(item.at("outputs")), read_engines(item, bundle)});
     const std::string& name = stages.back().name;
     if (std::count_if(stages.begin(), stages.end(),
                       [&](const StageSpec& s) { return s.name == name; }) > 1) {

@@ -59,7 +59,7 @@ TEST_F(BackendTest, NoPlugin) {
 TEST_F(BackendTest, OtherInterfaceVersion) {
   const PluginFolder folder;
   const fs::path file = folder.add("other_version");
-  expect_error(ErrorCode::unsupported, {file.string(), "interface version 3", "needs 2"},
+  expect_error(ErrorCode::unsupported, {file.string(), "interface version 4", "needs 3"},
                [] { (void)load_backend("other_version", "cpu"); });
 }
 
@@ -156,6 +156,39 @@ TEST_F(BackendTest, NamesAreTakenOnce) {
   refused(like_a_plugin, plugin.string());
   refused(nameless, "it needs a name");
   EXPECT_EQ(&load_backend("once", "cpu")->functions(), &once);
+}
+
+TEST_F(BackendTest, FirstOfSeveralForAGpuThatIsPreferred) {
+  const PluginFolder folder;
+  folder.add("gpu_a");
+  folder.add("gpu_b");
+  const auto chosen = [](const std::string& preferred) {
+    return load_backend("", "gpu:0",
+                        [&](const Backend& backend) { return backend.name() == preferred; })
+        ->name();
+  };
+  EXPECT_EQ(load_backend("", "gpu:0")->name(), "gpu_a");
+  EXPECT_EQ(chosen("gpu_a"), "gpu_a");
+  EXPECT_EQ(chosen("gpu_b"), "gpu_b");
+  EXPECT_EQ(chosen("gpu_c"), "gpu_a");
+}
+
+TEST_F(BackendTest, DeviceThatCannotBeUsed) {
+  const PluginFolder folder;
+  folder.add("gpu_a");
+  expect_error(ErrorCode::unsupported, {"'gpu_a' cannot use device 'gpu:0'", "no driver is loaded"},
+               [] { (void)describe_device("gpu_a", "gpu:0"); });
+  folder.add("fake");
+  expect_error(ErrorCode::unsupported, {"'fake'", "does not run on it"},
+               [] { (void)describe_device("fake", "gpu:0"); });
+}
+
+TEST_F(BackendTest, NoPluginForAGpu) {
+  const PluginFolder folder;
+  folder.add("fake");
+  expect_error(ErrorCode::unsupported,
+               {"'gpu:0'", "'fake' does not run on it", "no plug-in for a GPU", "TENSORRT_ROOT"},
+               [] { (void)load_backend("", "gpu:0"); });
 }
 
 TEST_F(BackendTest, PluginIsLoadedOnce) {

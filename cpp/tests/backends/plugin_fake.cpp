@@ -98,7 +98,8 @@ std::int32_t session_outputs(const instseg_session* session, const instseg_tenso
   return INSTSEG_STATUS_OK;
 }
 
-std::int32_t context_create(instseg_session* session, instseg_context** context, instseg_message*) {
+std::int32_t context_create(instseg_session* session, const instseg_context_options*,
+                            instseg_context** context, instseg_message*) {
   auto created = std::make_unique<instseg_context>();
   created->session = session;
   created->memory.resize(session->outputs.size());
@@ -159,6 +160,11 @@ extern "C" const instseg_backend* instseg_backend_entry(uint32_t) {
                                        session_outputs,
                                        context_create,
                                        context_destroy,
-                                       context_run};
+                                       context_run,
+                                       0,
+                                       nullptr,
+                                       nullptr,
+                                       nullptr,
+                                       nullptr};
   return &backend;
 }

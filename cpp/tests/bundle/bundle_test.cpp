@@ -110,6 +110,47 @@ TEST_F(BundleTest, UnknownKeysAreIgnored) {
   EXPECT_NO_THROW((void)load_bundle(path()));
 }
 
+const std::string kEngine =
+    "{file: engines/a.engine, backend: tensorrt, backend_version: 10.13.3.9, sm: 75, "
+    "precision: fp16, onnx_sha256: " +
+    std::string(64, 'b') + ", size: 123}";
+
+TEST_F(BundleTest, EnginesNeedNotBeThere) {
+  change("    inputs:", "    engines: [" + kEngine + "]\n    inputs:");
+  const BundleInfo info = load_bundle(path());
+  ASSERT_EQ(info.stages[0].engines.size(), 1U);
+  const EngineSpec& engine = info.stages[0].engines[0];
+  EXPECT_EQ(engine.file, path() / "engines" / "a.engine");
+  EXPECT_EQ(engine.key.backend, "tensorrt");
+  EXPECT_EQ(engine.key.backend_version, "10.13.3.9");
+  EXPECT_EQ(engine.key.sm, 75);
+  EXPECT_EQ(engine.key.precision, "fp16");
+  EXPECT_EQ(engine.key.onnx_sha256, std::string(64, 'b'));
+  EXPECT_EQ(engine.size, 123U);
+}
+
+TEST_F(BundleTest, EnginesThatAreNotAsTheyMustBe) {
+  const auto refused = [&](const std::string& from, const std::string& to, const char* reason) {
+    std::string engine = kEngine;
+    engine.replace(engine.find(from), from.size(), to);
+    change("    inputs:", "    engines: [" + engine + "]\n    inputs:");
+    expect_error(ErrorCode::bad_bundle, {"'stages[0].engines[0]", reason},
+                 [&] { (void)load_bundle(path()); });
+  };
+  refused("engines/a.engine", "../a.engine", "inside the bundle");
+  refused("engines/a.engine", "/a.engine", "inside the bundle");
+  refused("sm: 75", "sm: T4", "'T4'");
+  refused("fp16", "int8", "fp32 | fp16");
+  refused("bbbb", "BBBB", "64 lower-case");
+  refused("size: 123", "size: 0", "an integer");
+  refused("backend: tensorrt, ", "", "backend' is missing");
+
+  const testing::TemporaryFolder outside;
+  testing::write_file(outside.path() / "a.engine", "");
+  fs::create_directory_symlink(outside.path(), path() / "engines");
+  refused("size: 123", "size: 124", "it leads to ");
+}
+
 struct Case {
   const char* name;
   std::string from;

@@ -57,8 +57,10 @@ def run(args: argparse.Namespace) -> int:
     usable = verdict == _USABLE
     report: dict[str, dict[str, Any]] = {
         "System": _system(),
+        "GPU": _gpu(),
         "Packages": {name: _version(name) or "missing" for name in _PACKAGES},
         "Runtime": runtime,
+        "Cache": _cache(),
         "Optional": {name: _extra(packages) for name, packages in _EXTRAS.items()},
     }
     if args.json:
@@ -81,6 +83,55 @@ def _system() -> dict[str, Any]:
         "instruction sets": " ".join(flag for flag in _CPU_FLAGS if flag in flags) or "not known",
         "Python": f"{platform.python_version()} ({sys.executable})",
     }
+
+
+def _gpu() -> dict[str, Any]:
+    """The driver, and what each GPU backend says about the first GPU."""
+    rows: dict[str, Any] = {"NVIDIA driver": _driver_version()}
+    try:
+        core = importlib.import_module("instseg_rt._core")
+    except ImportError as error:
+        return {**rows, "C++ core": f"cannot be loaded: {error}"}
+    for backend in core.backends():
+        name = backend["name"]
+        if not name.startswith("tensorrt"):
+            continue
+        if not backend["available"]:
+            rows[f"{name} on gpu:0"] = f"cannot be used: {backend['error']}"
+            continue
+        try:
+            device = core.describe_device(name, "gpu:0")
+            memory = device["memory_bytes"] / (1 << 30)
+            cuda = f"driver for CUDA {device['driver']}, plug-in built with {device['runtime']}"
+            rows[f"{name} on gpu:0"] = f"{device['name']}, sm_{device['sm']}, {memory:.1f} GiB, {cuda}"
+        except core.Error as error:
+            rows[f"{name} on gpu:0"] = f"cannot be used: {error}"
+    if len(rows) == 1:
+        rows["GPU backends"] = "none in this build: TensorRT plug-ins are built where TENSORRT_ROOT has its headers"
+    return rows
+
+
+def _driver_version() -> str:
+    """The version of the kernel's NVIDIA driver."""
+    try:
+        first = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, IndexError):
+        return "none"
+    return first.removeprefix("NVRM version:").strip()
+
+
+def _cache() -> dict[str, Any]:
+    """Where downloads and converted models are kept, and what they take."""
+    try:
+        weights = importlib.import_module("instseg_rt.official_weights")
+    except ImportError as error:
+        return {"folder": f"not known: {error}"}
+    folder: Path = weights.cache_folder()
+    rows: dict[str, Any] = {"folder": f"{folder} (INSTSEG_CACHE names another)"}
+    for kind in ("weights", "bundles"):
+        files = [path for path in (folder / kind).rglob("*") if path.is_file()]
+        rows[kind] = f"{len(files)} files, {sum(path.stat().st_size for path in files) / 1e6:.1f} MB"
+    return rows
 
 
 def _usable_cores() -> int:

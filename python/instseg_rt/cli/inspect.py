@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from instseg_rt import _core
 from instseg_rt.cli.console import facts, stdout_console
+from instseg_rt.cli.engines import ListedEngine, listed_engines
 from instseg_rt.embedded import resolve_bundle
+from instseg_rt.errors import BadBundleError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 _MIB = 1 << 20
 
 _EPILOG = """\
-The manifest is checked and the sha256 of every stage file is compared before anything is shown.
+The manifest is checked and the sha256 of every stage file is compared before anything is shown; of engines, the
+header and the length. --verify compares their sha256, too; the exit code is then 1 where one is not as it must be.
 
 examples:
   instseg inspect model.bundle
+  instseg inspect model.bundle --verify
   instseg inspect model.bundle --json | jq .labels
 """
 
@@ -31,28 +35,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `instseg inspect`."""
     parser.epilog = _EPILOG
     parser.add_argument("bundle", metavar="BUNDLE", help="bundle directory, or the name of an embedded bundle")
+    parser.add_argument("--verify", action="store_true", help="compare the sha256 of engines with their headers")
     parser.add_argument("--json", action="store_true", help="as JSON, with every label")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check the bundle and print it."""
     info = _core.load_bundle(resolve_bundle(args.bundle))
+    engines = listed_engines(info, verify=args.verify)
     if args.json:
-        print(json.dumps(_data(info), indent=2, default=str))
+        print(json.dumps(_data(info, engines), indent=2, default=str))
     else:
-        stdout_console().print(facts(str(info.path), _rows(info)))
+        stdout_console().print(facts(str(info.path), _rows(info, engines)))
+    broken = [engine for engine in engines if engine.problem]
+    if args.verify and broken:
+        count = f"{len(broken)} of {len(engines)} engines cannot be used"
+        raise BadBundleError(f"{info.path}: {count}; the first: {broken[0].text(info.path)}")
     return 0
-
-
-def _engines(bundle: Path) -> list[Path]:
-    return sorted((bundle / "engines").glob("*.engine"))
 
 
 def _tensors(specs: Sequence[_core.TensorSpec]) -> list[dict[str, Any]]:
     return [{"name": spec.name, "dtype": spec.dtype, "shape": list(spec.shape)} for spec in specs]
 
 
-def _data(info: _core.BundleInfo) -> dict[str, Any]:
+def _data(info: _core.BundleInfo, engines: Sequence[ListedEngine]) -> dict[str, Any]:
     spec, batch = info.input, info.batch
     return {
         "path": str(info.path),
@@ -81,7 +87,7 @@ def _data(info: _core.BundleInfo) -> dict[str, Any]:
             }
             for stage in info.stages
         ],
-        "engines": [str(file) for file in _engines(info.path)],
+        "engines": [engine.data() for engine in engines],
         "decode": info.decode,
         "threshold": info.threshold,
         "provenance": yaml.safe_load(info.provenance),
@@ -106,7 +112,7 @@ def input_text(spec: _core.InputSpec) -> str:
     return f"{spec.color}, aspect ratio kept: {sides}, resized {how}{padding}"
 
 
-def _rows(info: _core.BundleInfo) -> list[tuple[str, object]]:
+def _rows(info: _core.BundleInfo, engines: Sequence[ListedEngine]) -> list[tuple[str, object]]:
     spec, batch = info.input, info.batch
     rows: list[tuple[str, object]] = [
         ("model", info.model),
@@ -128,9 +134,9 @@ def _rows(info: _core.BundleInfo) -> list[tuple[str, object]]:
         lines += [f"in  {_tensor(tensor)}" for tensor in stage.inputs]
         lines += [f"out {_tensor(tensor)}" for tensor in stage.outputs]
         rows.append((f"stage {stage.name}", "\n".join(lines)))
-    engines = [f"{file.relative_to(info.path)}, {_size(file)}" for file in _engines(info.path)]
-    none = "none: the backend compiles the ONNX stages when the bundle is opened"
-    rows.append(("engines", "\n".join(engines) or none))
+    none = "none: a backend for the CPU compiles the ONNX stages when the bundle is opened; for a GPU, instseg-export "
+    none += "builds engines"
+    rows.append(("engines", "\n".join(engine.text(info.path) for engine in engines) or none))
     rows.append(("provenance", info.provenance.strip() or "not recorded"))
     rows.append(("verification", info.verification.strip() or "not recorded"))
     return rows

@@ -263,7 +263,8 @@ void OpenVinoContext::fetch(Request& request, bool fixed, instseg_memory* output
     void* const data = tensor.get_size() == 0 ? nullptr : tensor.data();
     if (outputs[i].data == nullptr) {
       shapes_[i].assign(shape.begin(), shape.end());
-      outputs[i] = {data, static_cast<std::int32_t>(shapes_[i].size()), shapes_[i].data()};
+      outputs[i] = {data, static_cast<std::int32_t>(shapes_[i].size()), shapes_[i].data(),
+                    INSTSEG_HOST_MEMORY};
       continue;
     }
     check_shape(session_.outputs()[i], outputs[i], shape);

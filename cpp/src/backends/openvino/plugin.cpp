@@ -72,8 +72,8 @@ std::int32_t session_outputs(const instseg_session* session, const instseg_tenso
   return INSTSEG_STATUS_OK;
 }
 
-std::int32_t context_create(instseg_session* session, instseg_context** context,
-                            instseg_message* message) {
+std::int32_t context_create(instseg_session* session, const instseg_context_options*,
+                            instseg_context** context, instseg_message* message) {
   return guarded(message, [&] {
     *context = std::make_unique<instseg_context>(*session).release();  // to context_destroy
   });
@@ -101,6 +101,11 @@ extern "C" const instseg_backend* instseg_backend_entry(uint32_t abi_version) {
                                        session_outputs,
                                        context_create,
                                        context_destroy,
-                                       context_run};
+                                       context_run,
+                                       0,
+                                       nullptr,
+                                       nullptr,
+                                       nullptr,
+                                       nullptr};
   return abi_version == INSTSEG_BACKEND_ABI_VERSION ? &backend : nullptr;
 }
