@@ -1,0 +1,10 @@
+// The parts of the table, each compiled in a file of its own.
+#pragma once
+
+#include "cuda/ops_api.h"
+
+namespace instseg::cuda {
+
+void add_device_preprocess(instseg_cuda_ops& ops);
+
+}  // namespace instseg::cuda
