@@ -112,6 +112,7 @@ instseg_cuda_ops make_table() {
   ops.stream_wait = stream_wait;
   ops.copy = copy;
   add_device_preprocess(ops);
+  add_device_masks(ops);
   return ops;
 }
 

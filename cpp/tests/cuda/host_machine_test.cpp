@@ -8,6 +8,7 @@
 
 #include "cuda/execution/host.hpp"
 #include "cuda/machine.hpp"
+#include "cuda/pipelines/masks.hpp"
 #include "cuda/pipelines/preprocess.hpp"
 
 namespace instseg::testing_cuda {
@@ -39,6 +40,7 @@ instseg_cuda_ops make_table() {
     return INSTSEG_STATUS_OK;
   };
   cuda::add_preprocess<HostExecutor>(ops);
+  cuda::add_masks<HostExecutor>(ops);
   return ops;
 }
 
