@@ -113,6 +113,7 @@ instseg_cuda_ops make_table() {
   ops.copy = copy;
   add_device_preprocess(ops);
   add_device_masks(ops);
+  add_device_detections(ops);
   return ops;
 }
 

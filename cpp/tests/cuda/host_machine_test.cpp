@@ -8,6 +8,7 @@
 
 #include "cuda/execution/host.hpp"
 #include "cuda/machine.hpp"
+#include "cuda/pipelines/detections.hpp"
 #include "cuda/pipelines/masks.hpp"
 #include "cuda/pipelines/preprocess.hpp"
 
@@ -41,6 +42,7 @@ instseg_cuda_ops make_table() {
   };
   cuda::add_preprocess<HostExecutor>(ops);
   cuda::add_masks<HostExecutor>(ops);
+  cuda::add_detections<HostExecutor>(ops);
   return ops;
 }
 

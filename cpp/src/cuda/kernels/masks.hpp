@@ -19,6 +19,14 @@ struct ImageSizes {
   ImageSize of[INSTSEG_CUDA_MAX_IMAGES];
 };
 
+// The part of the network input that shows each image.
+struct ResizedSizes {
+  struct Size {
+    float height, width;
+  };
+  Size of[INSTSEG_CUDA_MAX_IMAGES];
+};
+
 // The instances of a call.
 struct Instances {
   const std::int32_t* counts;  // by image

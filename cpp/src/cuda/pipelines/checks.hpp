@@ -47,6 +47,20 @@ inline ImageSizes read_image_sizes(const char* op, const std::int32_t* sizes, in
   return result;
 }
 
+inline ResizedSizes read_resized_sizes(const char* op, const float* sizes, int images) {
+  ResizedSizes result{};
+  for (int i = 0; i < images; ++i) {
+    const float height = sizes[2 * i];
+    const float width = sizes[2 * i + 1];
+    if (!(height > 0.0F) || !(width > 0.0F) || !std::isfinite(height) || !std::isfinite(width)) {
+      fail(op, "a resized image of " + std::to_string(width) + " x " + std::to_string(height) +
+                   ", expected a positive size");
+    }
+    result.of[i] = {height, width};
+  }
+  return result;
+}
+
 inline ImageSize largest(const ImageSizes& sizes, int images) {
   ImageSize largest{0, 0};
   for (int i = 0; i < images; ++i) {
