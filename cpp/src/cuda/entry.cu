@@ -114,6 +114,7 @@ instseg_cuda_ops make_table() {
   add_device_preprocess(ops);
   add_device_masks(ops);
   add_device_detections(ops);
+  add_device_regions(ops);
   return ops;
 }
 

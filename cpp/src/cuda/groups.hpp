@@ -8,5 +8,6 @@ namespace instseg::cuda {
 void add_device_preprocess(instseg_cuda_ops& ops);
 void add_device_masks(instseg_cuda_ops& ops);
 void add_device_detections(instseg_cuda_ops& ops);
+void add_device_regions(instseg_cuda_ops& ops);
 
 }  // namespace instseg::cuda

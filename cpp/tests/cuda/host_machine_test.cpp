@@ -11,6 +11,7 @@
 #include "cuda/pipelines/detections.hpp"
 #include "cuda/pipelines/masks.hpp"
 #include "cuda/pipelines/preprocess.hpp"
+#include "cuda/pipelines/regions.hpp"
 
 namespace instseg::testing_cuda {
 namespace {
@@ -43,6 +44,7 @@ instseg_cuda_ops make_table() {
   cuda::add_preprocess<HostExecutor>(ops);
   cuda::add_masks<HostExecutor>(ops);
   cuda::add_detections<HostExecutor>(ops);
+  cuda::add_regions<HostExecutor>(ops);
   return ops;
 }
 
