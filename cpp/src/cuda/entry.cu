@@ -115,6 +115,8 @@ instseg_cuda_ops make_table() {
   add_device_masks(ops);
   add_device_detections(ops);
   add_device_regions(ops);
+  add_device_run_lengths(ops);
+  add_device_solov2(ops);
   return ops;
 }
 

@@ -42,8 +42,8 @@ INSTSEG_HOST_DEVICE inline Interval pasted_pixels(float low, float high, int cel
 // map: first is counted from the one before.
 INSTSEG_HOST_DEVICE inline ComposedTaps paste_taps(int pixel, float low, float high, int cells) {
   // Bounded, should rounding put a pixel between two others outside.
-  const float position = std::clamp(position_on_map(pixel, low, high - low, cells), -1.0F,
-                                    static_cast<float>(cells));
+  const float position =
+      std::clamp(position_on_map(pixel, low, high - low, cells), -1.0F, static_cast<float>(cells));
   const float cell = std::min(std::floor(position), static_cast<float>(cells - 1));
   ComposedTaps taps;
   taps.first = static_cast<int>(cell) + 1;

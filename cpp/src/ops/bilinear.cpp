@@ -19,8 +19,7 @@ Reach compose_axis(const ResizeChain& chain, const Interval& kept, AxisTaps& tap
   taps.w2.resize(count);
   reach.cells = {chain.cells, 0};
   for (std::size_t i = 0; i < count; ++i) {
-    const ComposedTaps pixel =
-        compose_pixel(chain, kept, reach.pixels.begin + static_cast<int>(i));
+    const ComposedTaps pixel = compose_pixel(chain, kept, reach.pixels.begin + static_cast<int>(i));
     taps.first[i] = pixel.first;
     taps.w0[i] = pixel.w0;
     taps.w1[i] = pixel.w1;

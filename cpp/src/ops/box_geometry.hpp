@@ -13,7 +13,8 @@ namespace instseg {
 // The box that deltas (dx, dy, dw, dh), each divided by its weight, make of `box`: the centre moves
 // by dx, dy sizes, and the size grows by exp(dw), exp(dh), where dw and dh count as at most
 // log(1000 / 16). Not clipped. NaN stays NaN.
-INSTSEG_HOST_DEVICE inline Box apply_deltas(const Box& box, const float* deltas, const std::array<float, 4>& weights) {
+INSTSEG_HOST_DEVICE inline Box apply_deltas(const Box& box, const float* deltas,
+                                            const std::array<float, 4>& weights) {
   constexpr float kMaxLogScale = 4.13516656F;  // log(1000 / 16)
   const float width = box.x2 - box.x1;
   const float height = box.y2 - box.y1;
@@ -54,8 +55,8 @@ INSTSEG_HOST_DEVICE inline int suppresses(const Box& kept, float kept_area, cons
   const float bottom = kept.y2 < box.y2 ? kept.y2 : box.y2;
   const float intersection = (right - left) * (bottom - top);
   const float iou = intersection / (area + kept_area - intersection);
-  const int apart = int{kept.x1 > box.x2} | int{kept.x2 < box.x1} | int{kept.y1 > box.y2} |
-                    int{kept.y2 < box.y1};
+  const int apart =
+      int{kept.x1 > box.x2} | int{kept.x2 < box.x1} | int{kept.y1 > box.y2} | int{kept.y2 < box.y1};
   const int iou_suppresses = 1 - int{iou <= iou_threshold};  // NaN suppresses
   return (apart & zero_suppresses) | ((1 - apart) & iou_suppresses);
 }

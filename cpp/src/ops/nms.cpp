@@ -106,8 +106,7 @@ bool is_suppressed(const Box& box, float area, float iou_threshold, const NmsScr
     const std::size_t end = std::min(begin + kBlock, count);
     int suppressing = 0;
     for (std::size_t i = begin; i < end; ++i) {
-      suppressing +=
-          suppresses({x1[i], y1[i], x2[i], y2[i]}, areas[i], box, area, iou_threshold);
+      suppressing += suppresses({x1[i], y1[i], x2[i], y2[i]}, areas[i], box, area, iou_threshold);
     }
     if (suppressing > 0) {
       return true;

@@ -23,8 +23,14 @@ std::vector<float> random_boxes(std::mt19937& random, int count) {
     const float x = std::floor(place(random) / 40.0F) * 40.0F + place(random) / 20.0F;
     const float y = std::floor(place(random) / 40.0F) * 40.0F + place(random) / 20.0F;
     const int odd = kind(random);
-    boxes.insert(boxes.end(), {x, y, odd == 0 ? x : odd == 1 ? x - 5.0F : x + 35.0F,
-                               odd == 2 ? y : odd == 3 ? kNaN : odd == 4 ? kInfinity : y + 30.0F});
+    boxes.insert(boxes.end(), {x, y,
+                               odd == 0   ? x
+                               : odd == 1 ? x - 5.0F
+                                          : x + 35.0F,
+                               odd == 2   ? y
+                               : odd == 3 ? kNaN
+                               : odd == 4 ? kInfinity
+                                          : y + 30.0F});
   }
   return boxes;
 }
@@ -76,18 +82,15 @@ void expect_nms(const instseg_cuda_ops& ops, const NmsCase& c, unsigned seed) {
   for (std::size_t image = 0; image < found.size(); ++image) {
     const auto anchors = static_cast<std::size_t>(c.anchors);
     const std::size_t per_image = anchors * static_cast<std::size_t>(c.classes);
-    const std::vector<Box> image_boxes =
-        to_boxes(slice(boxes, image * anchors * 4, anchors * 4));
-    const std::vector<Candidate> expected =
-        multiclass_nms(image_boxes, slice(scores, image * per_image, per_image), c.classes, c.spec,
-                       scratch);
+    const std::vector<Box> image_boxes = to_boxes(slice(boxes, image * anchors * 4, anchors * 4));
+    const std::vector<Candidate> expected = multiclass_nms(
+        image_boxes, slice(scores, image * per_image, per_image), c.classes, c.spec, scratch);
     ASSERT_EQ(found[image].size(), expected.size()) << "image " << image << ", seed " << seed;
     for (std::size_t i = 0; i < expected.size(); ++i) {
       EXPECT_EQ(found[image][i].class_id, expected[i].class_id) << i << ", seed " << seed;
       EXPECT_EQ(found[image][i].index, expected[i].anchor) << i << ", seed " << seed;
       EXPECT_EQ(found[image][i].score, expected[i].score) << i << ", seed " << seed;
-      EXPECT_TRUE(
-          found[image][i].box == image_boxes[static_cast<std::size_t>(expected[i].anchor)]);
+      EXPECT_TRUE(found[image][i].box == image_boxes[static_cast<std::size_t>(expected[i].anchor)]);
     }
   }
 }
@@ -130,8 +133,7 @@ HeadData random_head(const HeadCase& c, unsigned seed) {
   std::mt19937 random(seed);
   HeadData data;
   data.rois = random_boxes(random, c.images * c.rois);
-  data.deltas =
-      random_values(random, c.images * c.rois * 4 * (c.own_deltas ? c.classes : 1), 2.0F);
+  data.deltas = random_values(random, c.images * c.rois * 4 * (c.own_deltas ? c.classes : 1), 2.0F);
   for (int set = 0; set < c.sets; ++set) {
     data.logits.push_back(random_values(random, c.images * c.rois * (c.classes + 1), 2.0F));
   }
@@ -169,9 +171,9 @@ std::vector<Found> detect_on_cpu(const HeadCase& c, const HeadData& data, std::s
   const int image_height = data.sizes[2 * image];
   const int image_width = data.sizes[2 * image + 1];
   for (const BoxDetection& box : boxes) {
-    const Box placed = box_in_image(box.box, width / static_cast<float>(image_width),
-                                    height / static_cast<float>(image_height), image_height,
-                                    image_width);
+    const Box placed =
+        box_in_image(box.box, width / static_cast<float>(image_width),
+                     height / static_cast<float>(image_height), image_height, image_width);
     if (placed.x2 > placed.x1 && placed.y2 > placed.y1) {
       found.push_back({box.class_id, box.roi, box.score, box.box, placed});
     }
@@ -226,14 +228,9 @@ TEST_F(CudaDetections, RefinedRoisEqualTheCpu) {
   Machine machine(ops());
   const HeadData data = random_head({2, 50, 1, 1, false, {}}, 5);
   float* const boxes = machine.upload(data.rois);  // in place
-  instseg_cuda_refine_rois op{boxes,
-                              machine.upload(data.deltas),
-                              machine.upload(data.counts),
-                              50,
-                              2,
-                              {20.0F, 20.0F, 10.0F, 10.0F},
-                              data.resized.data(),
-                              boxes};
+  instseg_cuda_refine_rois op{
+      boxes, machine.upload(data.deltas),  machine.upload(data.counts), 50,
+      2,     {20.0F, 20.0F, 10.0F, 10.0F}, data.resized.data(),         boxes};
   machine.run(ops().refine_rois, op);
   const std::vector<float> found = machine.download(boxes, 2 * 50 * 4);
   for (std::size_t image = 0; image < 2; ++image) {
@@ -275,10 +272,11 @@ void expect_queries(const instseg_cuda_ops& ops, int queries, int classes, int t
   ThreadPool pool(1);
   QueryScratch scratch;
   for (std::size_t image = 0; image < kImages; ++image) {
-    const std::vector<float> image_logits = slice(
-        logits, image * static_cast<std::size_t>(pairs), static_cast<std::size_t>(pairs));
-    const std::vector<float> image_boxes = slice(
-        boxes, image * static_cast<std::size_t>(queries) * 4, static_cast<std::size_t>(queries) * 4);
+    const std::vector<float> image_logits =
+        slice(logits, image * static_cast<std::size_t>(pairs), static_cast<std::size_t>(pairs));
+    const std::vector<float> image_boxes =
+        slice(boxes, image * static_cast<std::size_t>(queries) * 4,
+              static_cast<std::size_t>(queries) * 4);
     const std::vector<QueryInstance> expected = decode_queries(
         {image_logits, image_boxes, zeros, feature, queries, classes, 1, 1, 1}, sizes[2 * image],
         sizes[2 * image + 1], {top_k, 0.5F, threshold}, pool, scratch);

@@ -47,8 +47,8 @@ inline std::vector<std::vector<Found>> read_detections(Machine& machine,
     }
     for (std::size_t i = 0; i < static_cast<std::size_t>(counts[image]); ++i) {
       const std::size_t at = image * static_cast<std::size_t>(list.capacity) + i;
-      result[image].push_back({class_ids[at], indices[at], scores[at], box_at(boxes, at),
-                               box_at(image_boxes, at)});
+      result[image].push_back(
+          {class_ids[at], indices[at], scores[at], box_at(boxes, at), box_at(image_boxes, at)});
     }
   }
   return result;

@@ -12,6 +12,8 @@
 #include "cuda/pipelines/masks.hpp"
 #include "cuda/pipelines/preprocess.hpp"
 #include "cuda/pipelines/regions.hpp"
+#include "cuda/pipelines/run_lengths.hpp"
+#include "cuda/pipelines/solov2.hpp"
 
 namespace instseg::testing_cuda {
 namespace {
@@ -45,6 +47,8 @@ instseg_cuda_ops make_table() {
   cuda::add_masks<HostExecutor>(ops);
   cuda::add_detections<HostExecutor>(ops);
   cuda::add_regions<HostExecutor>(ops);
+  cuda::add_run_lengths<HostExecutor>(ops);
+  cuda::add_solov2<HostExecutor>(ops);
   return ops;
 }
 

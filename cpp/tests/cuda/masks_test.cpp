@@ -23,14 +23,38 @@ struct PrototypeCase {
 };
 
 std::vector<float> odd_boxes(float width, float height) {
-  return {0.1F * width, 0.2F * height, 0.7F * width, 0.9F * height,  //
-          -50,          -50,           2 * width,    2 * height,     // beyond the input
-          3.5F,         4.25F,         3.9F,         4.75F,          // between pixel centres
-          10,           10,            5,            20,             // inverted
-          kNaN,         0,             9,            9,              //
-          0,            0,             1,            1,              // one pixel
-          width - 1,    height - 1,    width + 3,    height + 3,     //
-          0.3F * width, -5,            0.31F * width, kInfinity};
+  return {0.1F * width,
+          0.2F * height,
+          0.7F * width,
+          0.9F * height,  //
+          -50,
+          -50,
+          2 * width,
+          2 * height,  // beyond the input
+          3.5F,
+          4.25F,
+          3.9F,
+          4.75F,  // between pixel centres
+          10,
+          10,
+          5,
+          20,  // inverted
+          kNaN,
+          0,
+          9,
+          9,  //
+          0,
+          0,
+          1,
+          1,  // one pixel
+          width - 1,
+          height - 1,
+          width + 3,
+          height + 3,  //
+          0.3F * width,
+          -5,
+          0.31F * width,
+          kInfinity};
 }
 
 void expect_prototype_masks(const instseg_cuda_ops& ops, const PrototypeCase& c, unsigned seed) {
@@ -71,8 +95,8 @@ void expect_prototype_masks(const instseg_cuda_ops& ops, const PrototypeCase& c,
     if (static_cast<int>(n % kCapacity) < counts[image]) {
       std::vector<float> chosen;
       for (int channel = 0; channel < c.channels; ++channel) {
-        const std::size_t row = image * static_cast<std::size_t>(c.channels) +
-                                static_cast<std::size_t>(channel);
+        const std::size_t row =
+            image * static_cast<std::size_t>(c.channels) + static_cast<std::size_t>(channel);
         chosen.push_back(coefficients[row * kAnchors + static_cast<std::size_t>(indices[n])]);
       }
       const std::size_t plane = static_cast<std::size_t>(c.channels * cells);

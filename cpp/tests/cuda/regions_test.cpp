@@ -127,9 +127,10 @@ struct RoiCase {
 std::vector<float> random_rois(std::mt19937& random, int count) {
   std::uniform_real_distribution<float> place(-30.0F, 330.0F);
   std::exponential_distribution<float> size(0.02F);
-  std::vector<float> rois{10,     10,    10,   50,    30, 40, 20, 60,  kNaN,    0,    20,   20,
-                          0,      0,     1e9F, 10,    0,  0,  9,  300, -500.0F, -500, -400, -400,
-                          -9000,  -9000, 9000, 9000,  5,  5,  5.5F, 5.5F, 0, 0, kInfinity, 3};
+  std::vector<float> rois{10,   10,  10,      50,   30,   40,   20,    60,        kNaN,
+                          0,    20,  20,      0,    0,    1e9F, 10,    0,         0,
+                          9,    300, -500.0F, -500, -400, -400, -9000, -9000,     9000,
+                          9000, 5,   5,       5.5F, 5.5F, 0,    0,     kInfinity, 3};
   while (rois.size() < static_cast<std::size_t>(count) * 4) {
     const float x = place(random);
     const float y = place(random);
@@ -194,8 +195,9 @@ void expect_roi_align(const instseg_cuda_ops& ops, const RoiCase& c, unsigned se
     expected.resize(static_cast<std::size_t>(kRois * values));  // zeros where there is no RoI
     for (std::size_t i = 0; i < expected.size(); ++i) {
       const float value = found[image * expected.size() + i];
-      ASSERT_TRUE(close(value, expected[i])) << image << ", RoI " << i / static_cast<std::size_t>(values)
-                                             << ": " << value << ", CPU " << expected[i];
+      ASSERT_TRUE(close(value, expected[i]))
+          << image << ", RoI " << i / static_cast<std::size_t>(values) << ": " << value << ", CPU "
+          << expected[i];
     }
   }
   std::uint16_t* const halves = machine.blank<std::uint16_t>(2 * kRois * values);

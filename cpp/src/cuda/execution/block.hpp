@@ -97,8 +97,9 @@ struct HostWarp {
 
 // Threads run in an order that differs from launch to launch: what depends on it fails a test.
 struct HostBlock {
-  int x, y, z;        // of the grid
-  int grid_x;         // blocks along x
+  int x, y, z;  // of the grid
+  int grid_x;   // blocks along x
+  int grid_y;
   int threads;        // a power of two
   std::uint32_t mix;  // decides on the order
 

@@ -59,6 +59,7 @@ struct DeviceBlock {
   int y = static_cast<int>(blockIdx.y);
   int z = static_cast<int>(blockIdx.z);
   int grid_x = static_cast<int>(gridDim.x);
+  int grid_y = static_cast<int>(gridDim.y);
   int threads = static_cast<int>(blockDim.x);
 
   template <class F>

@@ -26,7 +26,8 @@ class HostExecutor {
           std::fill_n(reinterpret_cast<unsigned char*>(&shared), sizeof shared, std::uint8_t{0xA5});
           mix = mix * 1664525U + 1013904223U;
           body(HostBlock{static_cast<int>(x), static_cast<int>(y), static_cast<int>(z),
-                         static_cast<int>(grid.x), Body::kThreads, mix >> 7},
+                         static_cast<int>(grid.x), static_cast<int>(grid.y), Body::kThreads,
+                         mix >> 7},
                shared);
         }
       }

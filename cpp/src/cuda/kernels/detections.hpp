@@ -75,8 +75,8 @@ struct JoinedLists {
         low = middle + 1;
       }
     }
-    ranked = lists.at(std::int64_t{group} * per_group + low,
-                      static_cast<int>(position - begin[low]));
+    ranked =
+        lists.at(std::int64_t{group} * per_group + low, static_cast<int>(position - begin[low]));
     return low;
   }
 
@@ -142,8 +142,8 @@ struct ClassOrder {
     if (!drop_empty) {
       return true;
     }
-    const Box box = place_box(
-        boxes.box(image * boxes.classes + class_id, ranked_index(ranked)), places.of[image]);
+    const Box box = place_box(boxes.box(image * boxes.classes + class_id, ranked_index(ranked)),
+                              places.of[image]);
     return box.x2 > box.x1 && box.y2 > box.y1;
   }
 };
@@ -361,9 +361,10 @@ struct WriteQueriesBody {
     const float* const centred = boxes + (std::int64_t{image} * queries + query) * 4;
     const auto width = static_cast<float>(sizes.of[image].width);
     const auto height = static_cast<float>(sizes.of[image].height);
-    store_box(out.image_boxes, at,
-              {(centred[0] - 0.5F * centred[2]) * width, (centred[1] - 0.5F * centred[3]) * height,
-               (centred[0] + 0.5F * centred[2]) * width, (centred[1] + 0.5F * centred[3]) * height});
+    store_box(
+        out.image_boxes, at,
+        {(centred[0] - 0.5F * centred[2]) * width, (centred[1] - 0.5F * centred[3]) * height,
+         (centred[0] + 0.5F * centred[2]) * width, (centred[1] + 0.5F * centred[3]) * height});
   }
 };
 

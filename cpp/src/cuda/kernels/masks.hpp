@@ -65,9 +65,7 @@ struct MaskGeometry {
 };
 
 // Bounds that any cell or pixel makes smaller.
-INSTSEG_HOST_DEVICE constexpr Region empty_bounds() {
-  return {{INT32_MAX, 0}, {INT32_MAX, 0}};
-}
+INSTSEG_HOST_DEVICE constexpr Region empty_bounds() { return {{INT32_MAX, 0}, {INT32_MAX, 0}}; }
 
 template <class Block>
 INSTSEG_KERNEL void widen(const Block& block, const Region& found, Region& bounds) {
@@ -152,8 +150,8 @@ struct CellsBody {
           found = {{std::min(found.x.begin, x), std::max(found.x.end, x + 1)},
                    {std::min(found.y.begin, y), std::max(found.y.end, y + 1)}};
         }
-        plane[i] = kind == CellValue::probability ? logistic(bound_logit(value))
-                                                  : finite_cell(value);
+        plane[i] =
+            kind == CellValue::probability ? logistic(bound_logit(value)) : finite_cell(value);
       }
       if (find_bounds) {
         widen(block, found, shared.bounds);
@@ -185,11 +183,9 @@ struct ImageTapsBody {
     block.each([&](int thread) {
       const int pixel = block.x * kThreads + thread;
       if (block.y == 0 && pixel < size.width) {
-        x[std::int64_t{block.z} * max_width + pixel] =
-            whole(geometry.along_x(size.width), pixel);
+        x[std::int64_t{block.z} * max_width + pixel] = whole(geometry.along_x(size.width), pixel);
       } else if (block.y == 1 && pixel < size.height) {
-        y[std::int64_t{block.z} * max_height + pixel] =
-            whole(geometry.along_y(size.height), pixel);
+        y[std::int64_t{block.z} * max_height + pixel] = whole(geometry.along_y(size.height), pixel);
       }
     });
   }
@@ -326,8 +322,7 @@ struct InstanceTapsBody {
     });
     block.each([&](int thread) {
       AxisTap* const target = along_x ? x + n * max_width : y + n * max_height;
-      for (int pixel = shared.pixels.begin + thread; pixel < shared.pixels.end;
-           pixel += kThreads) {
+      for (int pixel = shared.pixels.begin + thread; pixel < shared.pixels.end; pixel += kThreads) {
         const ComposedTaps taps = source.taps(n, along_x, image, pixel);
         target[pixel] = {taps.first, taps.w0, taps.w1, taps.w2};
       }

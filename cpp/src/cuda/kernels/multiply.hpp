@@ -31,17 +31,16 @@ struct ChosenRows {
 
 // out[image][row][column] = the product.
 struct StoreProduct {
-  struct Shared {};
   float* out;  // images x capacity x columns
   int capacity;
 
   template <class Block, class Tile>
   INSTSEG_KERNEL void operator()(const Block& block, int image, int first_row, int rows,
-                                 std::int64_t first_column, std::int64_t columns, Tile& tile) const {
+                                 std::int64_t first_column, std::int64_t columns,
+                                 Tile& tile) const {
     block.each([&](int thread) {
       for (int row = thread / kWarp; row < rows; row += block.threads / kWarp) {
-        float* const target =
-            out + (std::int64_t{image} * capacity + first_row + row) * columns;
+        float* const target = out + (std::int64_t{image} * capacity + first_row + row) * columns;
         for (int i = thread % kWarp; i < Tile::kColumns; i += kWarp) {
           if (first_column + i < columns) {
             target[first_column + i] = tile.values[row][i];
@@ -55,13 +54,15 @@ struct StoreProduct {
 // How the CPU op sums: four channels at a time, or one after the other, fused where it can.
 enum class Summation { groups_of_four, fused };
 
-// A block makes 32 rows x 128 columns; a thread 4 x 4 of them.
+// A block makes 32 rows x 128 columns at a time, a thread 4 x 4 of them. Grid: columns, rows (fewer
+// blocks than tiles make several each), images.
 template <Summation summation, class Left, class Epilogue>
 struct MultiplyBody {
   static constexpr int kThreads = 256;
   static constexpr int kRows = 32;
   static constexpr int kDepth = 16;
   static constexpr int kPerThread = 4;
+  static constexpr std::int64_t kMaxRowBlocks = 8;
 
   struct Tile {
     static constexpr int kColumns = 128;
@@ -87,12 +88,16 @@ struct MultiplyBody {
   template <class Block>
   INSTSEG_KERNEL void operator()(const Block& block, Shared& shared) const {
     const int image = block.z;
-    const int first_row = block.y * kRows;
-    const int all_rows = left.rows(image);
-    if (first_row >= all_rows) {
-      return;
+    const int rows = left.rows(image);
+    for (int first_row = block.y * kRows; first_row < rows; first_row += block.grid_y * kRows) {
+      make_tile(block, image, first_row, rows - first_row < kRows ? rows - first_row : kRows,
+                shared);
     }
-    const int rows = all_rows - first_row < kRows ? all_rows - first_row : kRows;
+  }
+
+  template <class Block>
+  INSTSEG_KERNEL void make_tile(const Block& block, int image, int first_row, int rows,
+                                Shared& shared) const {
     const std::int64_t first_column = std::int64_t{block.x} * Tile::kColumns;
     auto sums = block.template local<Sums>();
     for (int begin = 0; begin < depth; begin += kDepth) {

@@ -53,8 +53,8 @@ struct AnchorScores {
     for (int i = 0; i < 4; ++i) {
       deltas[i] = map.deltas[first + std::int64_t{i} * map.cells()];
     }
-    const Box box = anchor_at(load_box(map.cell_anchors, a), map.stride, cell % map.width,
-                              cell / map.width);
+    const Box box =
+        anchor_at(load_box(map.cell_anchors, a), map.stride, cell % map.width, cell / map.width);
     return apply_deltas(box, deltas, {1.0F, 1.0F, 1.0F, 1.0F});
   }
 };
@@ -121,8 +121,7 @@ struct WriteProposalsBody {
       const int entry = total > limit ? ranked_index(best.at(image, i)) : i;
       const int level = joined.locate(image, entry, ranked);
       const std::int64_t at = std::int64_t{image} * capacity + i;
-      store_box(out_boxes, at,
-                boxes.box(image * joined.per_group + level, ranked_index(ranked)));
+      store_box(out_boxes, at, boxes.box(image * joined.per_group + level, ranked_index(ranked)));
       out_scores[at] = ranked_score(ranked);
     });
   }

@@ -133,9 +133,8 @@ struct RenderBody {
     const float* const plane = planes + n * rows * columns;
     const AxisTap down = y[n / share * max_height + pixel_y];
     const AxisTap* const across = x + n / share * max_width + crop[0] + column;
-    const std::uint32_t word = warp.ballot([&](int lane) {
-      return column + lane < crop[2] && is_set(plane, down, across[lane]);
-    });
+    const std::uint32_t word = warp.ballot(
+        [&](int lane) { return column + lane < crop[2] && is_set(plane, down, across[lane]); });
     warp.first([&] { target(block, n, at, crop[0] + column, pixel_y, word); });
   }
 
@@ -152,8 +151,8 @@ struct RenderBody {
   // A cell that stands out has the weight zero: any cell does in its place.
   INSTSEG_KERNEL float blend(const float* plane, int row, const AxisTap& tap) const {
     const float* const cells = plane + std::int64_t{inside(row, rows)} * columns;
-    float value = tap.w0 * cells[inside(tap.first, columns)] +
-                  tap.w1 * cells[inside(tap.first + 1, columns)];
+    float value =
+        tap.w0 * cells[inside(tap.first, columns)] + tap.w1 * cells[inside(tap.first + 1, columns)];
     if constexpr (taps == 3) {
       value = value + tap.w2 * cells[inside(tap.first + 2, columns)];
     }

@@ -103,10 +103,10 @@ struct WeighRoisBody {
                                     settings.canonical_level, settings.canonical_size);
     const float stride = settings.levels[level].stride;
     shared.level = level;
-    shared.axes[0] = roi_axis(box.y1, box.y2, stride, settings.side, settings.sampling_ratio,
-                              settings.aligned);
-    shared.axes[1] = roi_axis(box.x1, box.x2, stride, settings.side, settings.sampling_ratio,
-                              settings.aligned);
+    shared.axes[0] =
+        roi_axis(box.y1, box.y2, stride, settings.side, settings.sampling_ratio, settings.aligned);
+    shared.axes[1] =
+        roi_axis(box.x1, box.x2, stride, settings.side, settings.sampling_ratio, settings.aligned);
   }
 
   // Gives every bin its place among the weights. False where the RoI reads nothing.

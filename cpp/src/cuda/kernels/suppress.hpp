@@ -96,8 +96,8 @@ struct SuppressBody {
     std::uint32_t bits = 0;
     for (int i = 0; i < kPairs; ++i) {
       const int other = group * kPairs + i;
-      if (other < candidate && suppresses(shared.boxes[other], shared.areas[other], box, area,
-                                          iou_threshold) != 0) {
+      if (other < candidate &&
+          suppresses(shared.boxes[other], shared.areas[other], box, area, iou_threshold) != 0) {
         bits |= 1U << i;
       }
     }

@@ -98,8 +98,8 @@ struct MulticlassNmsOp {
     check_images(kName, arguments.images, arguments.out.capacity);
     check_at_least(kName, "the number of classes", arguments.classes, 1);
     check_at_least(kName, "the number of boxes", arguments.anchors, 0);
-    check_at_least(kName, "classes x boxes",
-                   std::int64_t{arguments.classes} * arguments.anchors, 0);
+    check_at_least(kName, "classes x boxes", std::int64_t{arguments.classes} * arguments.anchors,
+                   0);
     instseg_cuda_detections out = arguments.out;
     out.image_boxes = nullptr;
     MulticlassNms<Executor> nms(kName, arguments.images, arguments.classes, arguments.anchors,
@@ -191,8 +191,7 @@ struct RefineRoisOp {
     std::copy_n(arguments.weights, 4, body.weights.begin());
     if (workspace.ready(kName)) {
       executor.launch("refine RoIs",
-                      {ceil_div(arguments.capacity, RefineBody::kThreads), arguments.images},
-                      body);
+                      {ceil_div(arguments.capacity, RefineBody::kThreads), arguments.images}, body);
     }
   }
 };
@@ -220,12 +219,11 @@ struct QuerySelectOp {
     if (!workspace.ready(kName)) {
       return;
     }
-    ranking.run(executor, "rank queries",
-                QueryLogits{arguments.logits, static_cast<int>(pairs)});
-    executor.launch("write queries", {arguments.images},
-                    WriteQueriesBody{ranking.lists(), arguments.classes, arguments.queries,
-                                     arguments.boxes, arguments.score_threshold, sizes,
-                                     arguments.out});
+    ranking.run(executor, "rank queries", QueryLogits{arguments.logits, static_cast<int>(pairs)});
+    executor.launch(
+        "write queries", {arguments.images},
+        WriteQueriesBody{ranking.lists(), arguments.classes, arguments.queries, arguments.boxes,
+                         arguments.score_threshold, sizes, arguments.out});
   }
 };
 

@@ -21,8 +21,8 @@ struct MaskCall {
     check_images(op, arguments.images, arguments.capacity);
     check_pixels(op, "a map", arguments.rows, arguments.columns);
     check_at_least(op, "the number of words", arguments.out.words_capacity, 0);
-    MaskCall call{op, {arguments.counts, arguments.capacity, arguments.images}, {}, {},
-                  arguments.out};
+    MaskCall call{
+        op, {arguments.counts, arguments.capacity, arguments.images}, {}, {}, arguments.out};
     call.sizes = read_image_sizes(op, arguments.image_sizes, arguments.images);
     call.largest_image = largest(call.sizes, arguments.images);
     return call;
@@ -76,8 +76,18 @@ class InstanceTaps {
     if (total > 0) {
       using Body = RenderBody<taps, comparison, StoreWords>;
       executor.launch("mask pixels", {Body::kBlocks},
-                      Body{planes, rows, columns, x_, y_, largest.width, largest.height, 1,
-                           threshold, total, call_.out.crops, call_.out.offsets,
+                      Body{planes,
+                           rows,
+                           columns,
+                           x_,
+                           y_,
+                           largest.width,
+                           largest.height,
+                           1,
+                           threshold,
+                           total,
+                           call_.out.crops,
+                           call_.out.offsets,
                            {call_.out.words, call_.out.words_capacity}});
     }
   }
@@ -96,8 +106,7 @@ class WholeMasks {
  public:
   WholeMasks(const MaskCall& call, Workspace& workspace)
       : call_(call),
-        x_(workspace.take<AxisTap>(std::int64_t{call.instances.images} *
-                                   call.largest_image.width)),
+        x_(workspace.take<AxisTap>(std::int64_t{call.instances.images} * call.largest_image.width)),
         y_(workspace.take<AxisTap>(std::int64_t{call.instances.images} *
                                    call.largest_image.height)),
         cells_(workspace.take<Region>(call.instances.total())),
@@ -108,7 +117,7 @@ class WholeMasks {
         placement_(call.instances.total(), workspace) {}
 
   // planes: n x rows x columns, logits; they are changed. cell_threshold: of logits; threshold: of
-  // what is interpolated. `regions` becomes the tight bounds in the end.
+  // what is interpolated.
   template <CellValue kind>
   void run(Executor& executor, const MaskGeometry& geometry, float* planes, float cell_threshold,
            float threshold) {
@@ -117,17 +126,15 @@ class WholeMasks {
     const std::int64_t total = instances.total();
     clear(executor, cells_);
     clear(executor, bounds_);
-    executor.launch(
-        "mask image taps",
-        {ceil_div(std::max(largest.width, largest.height), ImageTapsBody::kThreads), 2,
-         instances.images},
-        ImageTapsBody{geometry, call_.sizes, x_, y_, largest.width, largest.height});
+    executor.launch("mask image taps",
+                    {ceil_div(std::max(largest.width, largest.height), ImageTapsBody::kThreads), 2,
+                     instances.images},
+                    ImageTapsBody{geometry, call_.sizes, x_, y_, largest.width, largest.height});
     using Cells = CellsBody<kind, true>;
-    executor.launch("mask cells",
-                    {ceil_div(std::int64_t{geometry.rows} * geometry.columns, Cells::kCellsPerBlock),
-                     total},
-                    Cells{instances, planes, geometry.rows, geometry.columns, cell_threshold,
-                          cells_});
+    executor.launch(
+        "mask cells",
+        {ceil_div(std::int64_t{geometry.rows} * geometry.columns, Cells::kCellsPerBlock), total},
+        Cells{instances, planes, geometry.rows, geometry.columns, cell_threshold, cells_});
     executor.launch("mask windows", {ceil_div(total, NarrowBody::kThreads)},
                     NarrowBody{instances, call_.sizes, x_, y_, largest.width, largest.height,
                                cells_, windows_});
@@ -135,14 +142,13 @@ class WholeMasks {
     render(executor, "mask bounds", geometry, planes, threshold, window_crops_, window_offsets_,
            FindBounds{bounds_});
     placement_.run(executor, bounds_, call_.out.crops, call_.out.offsets);
-    render(executor, "mask pixels", geometry, planes, threshold, call_.out.crops,
-           call_.out.offsets, StoreWords{call_.out.words, call_.out.words_capacity});
+    render(executor, "mask pixels", geometry, planes, threshold, call_.out.crops, call_.out.offsets,
+           StoreWords{call_.out.words, call_.out.words_capacity});
   }
 
  private:
   void clear(Executor& executor, Region* regions) {
-    executor.launch("clear bounds",
-                    {ceil_div(call_.instances.total(), ClearBoundsBody::kThreads)},
+    executor.launch("clear bounds", {ceil_div(call_.instances.total(), ClearBoundsBody::kThreads)},
                     ClearBoundsBody{regions, call_.instances.total()});
   }
 
@@ -152,11 +158,11 @@ class WholeMasks {
               const std::int64_t* offsets, const Target& target) {
     using Body = RenderBody<3, Comparison::above, Target>;
     if (call_.instances.total() > 0) {
-      executor.launch(name, {Body::kBlocks},
-                      Body{planes, geometry.rows, geometry.columns, x_, y_,
-                           call_.largest_image.width, call_.largest_image.height,
-                           call_.instances.capacity, threshold, call_.instances.total(), crops,
-                           offsets, target});
+      executor.launch(
+          name, {Body::kBlocks},
+          Body{planes, geometry.rows, geometry.columns, x_, y_, call_.largest_image.width,
+               call_.largest_image.height, call_.instances.capacity, threshold,
+               call_.instances.total(), crops, offsets, target});
     }
   }
 
@@ -171,15 +177,15 @@ class WholeMasks {
   Placement<Executor> placement_;
 };
 
-// planes[n] = chosen row . right.
-template <Summation summation, class Executor>
-void multiply(Executor& executor, const char* name, const ChosenRows& left, int images,
-              const float* right, int depth, std::int64_t columns, float* planes) {
-  using Body = MultiplyBody<summation, ChosenRows, StoreProduct>;
+// left . right, for `capacity` rows at most.
+template <Summation summation, class Executor, class Left, class Epilogue>
+void multiply(Executor& executor, const char* name, const Left& left, int capacity, int images,
+              const float* right, int depth, std::int64_t columns, const Epilogue& epilogue) {
+  using Body = MultiplyBody<summation, Left, Epilogue>;
   executor.launch(name,
-                  {ceil_div(columns, Body::Tile::kColumns), ceil_div(left.capacity, Body::kRows),
-                   images},
-                  Body{left, right, depth, columns, {planes, left.capacity}});
+                  {ceil_div(columns, Body::Tile::kColumns),
+                   std::min(ceil_div(capacity, Body::kRows), Body::kMaxRowBlocks), images},
+                  Body{left, right, depth, columns, epilogue});
 }
 
 struct PrototypeMasksOp {
@@ -205,8 +211,9 @@ struct PrototypeMasksOp {
                           std::int64_t{arguments.channels} * arguments.anchors,
                           1,
                           arguments.anchors};
-    multiply<Summation::groups_of_four>(executor, "prototype product", left, arguments.images,
-                                        arguments.prototypes, arguments.channels, cells, planes);
+    multiply<Summation::groups_of_four>(executor, "prototype product", left, arguments.capacity,
+                                        arguments.images, arguments.prototypes, arguments.channels,
+                                        cells, StoreProduct{planes, arguments.capacity});
     using Cells = CellsBody<CellValue::probability, false>;
     executor.launch("mask cells", {ceil_div(cells, Cells::kCellsPerBlock), call.instances.total()},
                     Cells{call.instances, planes, rows, columns, 0.0F, nullptr});
@@ -255,14 +262,14 @@ struct QueryMasksOp {
                           std::int64_t{arguments.queries} * arguments.channels,
                           arguments.channels,
                           1};
-    multiply<Summation::fused>(executor, "query product", left, arguments.images,
-                               arguments.features, arguments.channels, cells, planes);
+    multiply<Summation::fused>(executor, "query product", left, arguments.capacity,
+                               arguments.images, arguments.features, arguments.channels, cells,
+                               StoreProduct{planes, arguments.capacity});
     const float threshold = logit_of_threshold(arguments.threshold);
-    masks.template run<CellValue::logit>(
-        executor,
-        {arguments.rows, arguments.columns, arguments.rows, arguments.columns, arguments.rows,
-         arguments.columns},
-        planes, threshold, threshold);
+    masks.template run<CellValue::logit>(executor,
+                                         {arguments.rows, arguments.columns, arguments.rows,
+                                          arguments.columns, arguments.rows, arguments.columns},
+                                         planes, threshold, threshold);
   }
 };
 
@@ -289,9 +296,9 @@ struct PasteMasksOp {
     executor.launch("paste cells", {total},
                     PasteCellsBody{call.instances, arguments.logits, arguments.class_ids,
                                    arguments.classes, rows, columns, planes});
-    masks.template run<2, Comparison::at_least>(
-        executor, BoxPaste{rows, columns, arguments.image_boxes}, planes, rows + 2, columns + 2,
-        arguments.threshold);
+    masks.template run<2, Comparison::at_least>(executor,
+                                                BoxPaste{rows, columns, arguments.image_boxes},
+                                                planes, rows + 2, columns + 2, arguments.threshold);
   }
 };
 

@@ -22,7 +22,7 @@ class Ranking {
         capacity_(wanted < 0 ? items : std::min(items, wanted)),
         in_block_(capacity_ <= kMaxInBlock) {
     const auto rows = static_cast<std::uint64_t>(std::max<std::int64_t>(capacity_, 1));
-    lists_.stride = !in_block_                ? items
+    lists_.stride = !in_block_                 ? items
                     : capacity_ <= kSharedKeys ? capacity_
                                                : static_cast<std::int64_t>(std::bit_ceil(rows));
     lists_.keys = workspace.take<std::uint64_t>(segments * lists_.stride);

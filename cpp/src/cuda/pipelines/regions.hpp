@@ -18,9 +18,8 @@ struct ProposalsOp {
     const ResizedSizes resized =
         read_resized_sizes(kName, arguments.resized_sizes, arguments.images);
     const std::int64_t segments = std::int64_t{arguments.images} * arguments.level_count;
-    Ranking<Executor> ranking(segments, most,
-                              arguments.pre_nms_top_k > 0 ? arguments.pre_nms_top_k : -1,
-                              workspace);
+    Ranking<Executor> ranking(
+        segments, most, arguments.pre_nms_top_k > 0 ? arguments.pre_nms_top_k : -1, workspace);
     const bool limited = arguments.post_nms_top_k > 0;
     const std::int64_t per_level =
         limited ? std::min<std::int64_t>(ranking.capacity(), arguments.post_nms_top_k)
@@ -28,12 +27,12 @@ struct ProposalsOp {
     const std::int64_t joined_items = per_level * arguments.level_count;
     auto* const boxes = workspace.take<float>(segments * ranking.capacity() * 4);
     ListOffsets<Executor> offsets(segments, workspace);
-    Ranking<Executor> best(arguments.images, joined_items,
-                           limited ? arguments.post_nms_top_k : 0, workspace);
+    Ranking<Executor> best(arguments.images, joined_items, limited ? arguments.post_nms_top_k : 0,
+                           workspace);
     const std::int64_t limit = limited ? best.capacity() : joined_items;
     if (arguments.capacity < limit) {
-      fail(kName, "a list of " + std::to_string(arguments.capacity) +
-                      " boxes, expected at least " + std::to_string(limit));
+      fail(kName, "a list of " + std::to_string(arguments.capacity) + " boxes, expected at least " +
+                      std::to_string(limit));
     }
     if (!workspace.ready(kName) || arguments.images == 0) {
       return;
@@ -52,13 +51,12 @@ struct ProposalsOp {
     if (limited) {
       best.run(executor, "rank proposals", joined);
     }
-    executor.launch(
-        "write proposals",
-        {std::max<std::int64_t>(1, ceil_div(limit, WriteProposalsBody::kThreads)),
-         arguments.images},
-        WriteProposalsBody{joined, best.lists(), decoded, static_cast<int>(limit),
-                           arguments.capacity, arguments.counts, arguments.boxes,
-                           arguments.scores});
+    executor.launch("write proposals",
+                    {std::max<std::int64_t>(1, ceil_div(limit, WriteProposalsBody::kThreads)),
+                     arguments.images},
+                    WriteProposalsBody{joined, best.lists(), decoded, static_cast<int>(limit),
+                                       arguments.capacity, arguments.counts, arguments.boxes,
+                                       arguments.scores});
   }
 
  private:
@@ -109,8 +107,7 @@ struct RoiAlignOp {
     if (!workspace.ready(kName)) {
       return;
     }
-    executor.launch("weigh RoIs", {arguments.capacity, arguments.images},
-                    WeighRoisBody{settings});
+    executor.launch("weigh RoIs", {arguments.capacity, arguments.images}, WeighRoisBody{settings});
     if (arguments.out_type == INSTSEG_FLOAT16) {
       pool<Half>(executor, arguments, settings);
     } else {
