@@ -29,8 +29,8 @@ std::vector<float> random_boxes(std::int64_t count, float height, float width) {
   for (std::size_t i = 0; i < places.size(); i += 4) {
     const float x = places[i] * (width - 200.0F);
     const float y = places[i + 1] * (height - 200.0F);
-    boxes.insert(boxes.end(), {x, y, x + 20.0F + 180.0F * places[i + 2],
-                               y + 20.0F + 180.0F * places[i + 3]});
+    boxes.insert(boxes.end(),
+                 {x, y, x + 20.0F + 180.0F * places[i + 2], y + 20.0F + 180.0F * places[i + 3]});
   }
   return boxes;
 }
@@ -86,10 +86,11 @@ class Bench {
       sum += times.back() * calls;
     }
     std::sort(times.begin(), times.end());
-    std::printf("%s\n    {\"op\": \"%s\", \"batch\": %d, \"min_ms\": %.5f, \"median_ms\": %.5f, "
-                "\"calls\": %zu, \"workspace_bytes\": %zu}",
-                first_ ? "" : ",", name, batch, times.front() * 1e3, times[times.size() / 2] * 1e3,
-                times.size() * static_cast<std::size_t>(calls), workspace.size);
+    std::printf(
+        "%s\n    {\"op\": \"%s\", \"batch\": %d, \"min_ms\": %.5f, \"median_ms\": %.5f, "
+        "\"calls\": %zu, \"workspace_bytes\": %zu}",
+        first_ ? "" : ",", name, batch, times.front() * 1e3, times[times.size() / 2] * 1e3,
+        times.size() * static_cast<std::size_t>(calls), workspace.size);
     first_ = false;
   }
 
@@ -122,9 +123,17 @@ void preprocess(Bench& bench, const instseg_cuda_ops& ops, int batch) {
   const std::uint8_t* const pixels =
       machine.upload(std::vector<std::uint8_t>(std::size_t{1920} * 1080 * 3, 127));
   const std::vector<instseg_cuda_image> images(
-      static_cast<std::size_t>(batch),
-      {pixels, 1920 * 3, 1080, 1920, INSTSEG_CUDA_BGR8, 640, 640});
-  instseg_cuda_preprocess op{images.data(), batch, 0, 1, 1.0F / 255.0F, {}, {1, 1, 1}, 640, 640, 0,
+      static_cast<std::size_t>(batch), {pixels, 1920 * 3, 1080, 1920, INSTSEG_CUDA_BGR8, 640, 640});
+  instseg_cuda_preprocess op{images.data(),
+                             batch,
+                             0,
+                             1,
+                             1.0F / 255.0F,
+                             {},
+                             {1, 1, 1},
+                             640,
+                             640,
+                             0,
                              machine.blank<float>(std::int64_t{batch} * 3 * 640 * 640)};
   op.resize = INSTSEG_CUDA_FIXED_LINEAR;
   bench.run("preprocess 1080p to 640, linear, fp32", batch, ops.preprocess, op);
@@ -145,7 +154,11 @@ void ppyoloe_seg(Bench& bench, const instseg_cuda_ops& ops, int batch) {
   }
   const float* const boxes = machine.upload(random_boxes(images * kAnchors, 640, 640));
   bench.run("multiclass NMS, 8400 anchors, 80 classes", batch, ops.multiclass_nms,
-            instseg_cuda_multiclass_nms{boxes, machine.upload(scores), batch, kClasses, kAnchors,
+            instseg_cuda_multiclass_nms{boxes,
+                                        machine.upload(scores),
+                                        batch,
+                                        kClasses,
+                                        kAnchors,
                                         {0.5F, 0.6F, 1000, kCapacity},
                                         detections(machine, batch, kCapacity)});
   const std::vector<std::int32_t> sizes = [&] {
@@ -184,8 +197,17 @@ void mask_rtdetr(Bench& bench, const instseg_cuda_ops& ops, int batch) {
   const instseg_cuda_query_masks op{
       machine.upload(random_floats(images * kQueries * kChannels, -1.0F, 1.0F)),
       machine.upload(patches(images * kChannels, kSide)),
-      machine.upload(counting(images * kCapacity, kQueries)), counts, kCapacity, batch, kChannels,
-      kQueries, kSide, kSide, sizes.data(), 0.5F, masks(machine, images * kCapacity)};
+      machine.upload(counting(images * kCapacity, kQueries)),
+      counts,
+      kCapacity,
+      batch,
+      kChannels,
+      kQueries,
+      kSide,
+      kSide,
+      sizes.data(),
+      0.5F,
+      masks(machine, images * kCapacity)};
   bench.run("query masks, 20 of 1080p", batch, ops.query_masks, op);
   constexpr std::int64_t kRuns = 4'000'000;
   bench.run("run lengths, 20 masks of 1080p", batch, ops.run_lengths,
@@ -228,8 +250,20 @@ void mask_rcnn(Bench& bench, const instseg_cuda_ops& ops, int batch) {
     return machine.upload(std::vector<std::int32_t>(static_cast<std::size_t>(batch), count));
   };
   const float* const rois = machine.upload(random_boxes(images * kRois, 800, 1344));
-  instseg_cuda_roi_align align{maps.data(), 4, batch, kChannels, 7, 0, 0, 2, 4, 224.0F, rois,
-                               count_of(kRois), kRois, INSTSEG_FLOAT32,
+  instseg_cuda_roi_align align{maps.data(),
+                               4,
+                               batch,
+                               kChannels,
+                               7,
+                               0,
+                               0,
+                               2,
+                               4,
+                               224.0F,
+                               rois,
+                               count_of(kRois),
+                               kRois,
+                               INSTSEG_FLOAT32,
                                machine.blank<float>(images * kRois * kChannels * 49)};
   bench.run("RoIAlign, 1000 RoIs, 256 x 7 x 7, fp32", batch, ops.roi_align, align);
   align.out_type = INSTSEG_FLOAT16;
@@ -250,12 +284,12 @@ void mask_rcnn(Bench& bench, const instseg_cuda_ops& ops, int batch) {
   boxes.nms = {0.05F, 0.5F, -1, kCapacity};
   boxes.out = detections(machine, batch, kCapacity);
   bench.run("box detections, 1000 RoIs, 80 classes", batch, ops.box_detections, boxes);
-  bench.run("paste masks, 20 of 1080p", batch, ops.paste_masks,
-            instseg_cuda_paste_masks{
-                machine.upload(random_floats(images * kCapacity * kClasses * 28 * 28, -3.0F, 3.0F)),
-                machine.upload(counting(images * kCapacity, kClasses)), rois, count_of(20),
-                kCapacity, batch, kClasses, 28, 28, sizes.data(), 0.5F,
-                masks(machine, images * kCapacity)});
+  bench.run(
+      "paste masks, 20 of 1080p", batch, ops.paste_masks,
+      instseg_cuda_paste_masks{
+          machine.upload(random_floats(images * kCapacity * kClasses * 28 * 28, -3.0F, 3.0F)),
+          machine.upload(counting(images * kCapacity, kClasses)), rois, count_of(20), kCapacity,
+          batch, kClasses, 28, 28, sizes.data(), 0.5F, masks(machine, images * kCapacity)});
 }
 
 // SOLOv2 at 800 x 1344, about 200 candidates.

@@ -69,19 +69,15 @@ INSTSEG_HOST_DEVICE constexpr Region empty_bounds() { return {{INT32_MAX, 0}, {I
 
 template <class Block>
 INSTSEG_KERNEL void widen(const Block& block, const Region& found, Region& bounds) {
-  // A value that was read too early is too narrow at most: then the atomic does nothing.
-  if (found.x.begin < bounds.x.begin) {
-    block.lower(bounds.x.begin, found.x.begin);
-  }
-  if (found.x.end > bounds.x.end) {
-    block.raise(bounds.x.end, found.x.end);
-  }
-  if (found.y.begin < bounds.y.begin) {
-    block.lower(bounds.y.begin, found.y.begin);
-  }
-  if (found.y.end > bounds.y.end) {
-    block.raise(bounds.y.end, found.y.end);
-  }
+  block.lower(bounds.x.begin, found.x.begin);
+  block.raise(bounds.x.end, found.x.end);
+  block.lower(bounds.y.begin, found.y.begin);
+  block.raise(bounds.y.end, found.y.end);
+}
+
+INSTSEG_HOST_DEVICE inline bool contains(const Region& outer, const Region& inner) {
+  return outer.x.begin <= inner.x.begin && inner.x.end <= outer.x.end &&
+         outer.y.begin <= inner.y.begin && inner.y.end <= outer.y.end;
 }
 
 struct ClearBoundsBody {
@@ -153,7 +149,7 @@ struct CellsBody {
         plane[i] =
             kind == CellValue::probability ? logistic(bound_logit(value)) : finite_cell(value);
       }
-      if (find_bounds) {
+      if (find_bounds && found.x.end > 0) {
         widen(block, found, shared.bounds);
       }
     });

@@ -60,8 +60,10 @@ struct FindBounds {
   template <class Block>
   INSTSEG_KERNEL void operator()(const Block& block, std::int64_t n, std::int64_t, int x, int y,
                                  std::uint32_t word) const {
-    if (word != 0) {
-      widen(block, {{x + first_bit(word), x + bits_before_last(word)}, {y, y + 1}}, bounds[n]);
+    const Region found{{x + first_bit(word), x + bits_before_last(word)}, {y, y + 1}};
+    // Bounds that were read too early are too narrow at most: then the atomics do nothing.
+    if (word != 0 && !contains(bounds[n], found)) {
+      widen(block, found, bounds[n]);
     }
   }
 };

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdint>
+#include <string>
 
 #include "cuda/execution/workspace.hpp"
 #include "cuda/kernels/rank.hpp"
@@ -28,6 +30,11 @@ class Ranking {
     lists_.keys = workspace.take<std::uint64_t>(segments * lists_.stride);
     lists_.counts = workspace.take<std::int32_t>(segments);
     if (!in_block_) {
+      if (segments * items > INT32_MAX) {
+        fail("rank", "lists of " + std::to_string(segments * items) +
+                         " entries together, expected at most " + std::to_string(INT32_MAX) +
+                         "; use fewer images in one call, or a smaller top-k");
+      }
       unsorted_ = workspace.take<std::uint64_t>(segments * items);
       offsets_ = workspace.take<std::int64_t>(segments + 1);
       scratch_bytes_ = Executor::sort_bytes(segments, items);
