@@ -137,8 +137,8 @@ HeadData random_head(const HeadCase& c, unsigned seed) {
   for (int set = 0; set < c.sets; ++set) {
     data.logits.push_back(random_values(random, c.images * c.rois * (c.classes + 1), 2.0F));
   }
-  data.logits[0][3] = kNaN;
-  data.logits[0][10] = kInfinity;
+  data.logits[0][1] = kNaN;
+  data.logits[0].back() = kInfinity;
   data.counts = {c.rois, c.rois / 2};
   return data;
 }
