@@ -7,6 +7,7 @@
 #include <string>
 
 #include "instseg/error.hpp"
+#include "maths/matrix_nms.hpp"
 
 namespace instseg {
 namespace {
@@ -121,9 +122,8 @@ class Overlaps {
       return 0.0F;
     }
     static auto* const count = choose_count();
-    const auto common =
-        static_cast<float>(count(words_of(i) + first, words_of(j) + first, last - first));
-    return common / (static_cast<float>(areas_[a]) + static_cast<float>(areas_[b]) - common);
+    return mask_iou(count(words_of(i) + first, words_of(j) + first, last - first), areas_[a],
+                    areas_[b]);
   }
 
  private:
@@ -144,12 +144,8 @@ float decay(std::span<const float> overlaps, std::span<const float> compensation
             const MatrixNmsSpec& spec) {
   float smallest = 1.0F;
   for (std::size_t i = 0; i < overlaps.size(); ++i) {
-    const float iou = overlaps[i];
-    const float most = compensation[i];
-    const float factor =
-        spec.kernel == MatrixNmsSpec::Kernel::gaussian
-            ? std::exp(-spec.sigma * (iou * iou)) / std::exp(-spec.sigma * (most * most))
-            : (1.0F - iou) / (1.0F - most);
+    const float factor = matrix_decay(overlaps[i], compensation[i],
+                                      spec.kernel == MatrixNmsSpec::Kernel::gaussian, spec.sigma);
     smallest = factor < smallest ? factor : smallest;  // false for NaN
   }
   return smallest;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "instseg/error.hpp"
+#include "ops/box_geometry.hpp"
 
 namespace instseg {
 namespace {
@@ -51,14 +52,6 @@ void check_own_boxes(std::span<const Box> boxes, std::span<const float> scores, 
          std::to_string(classes) + " classes");
   }
   check_thresholds(spec);
-}
-
-bool has_nan(const Box& box) {
-  return std::isnan(box.x1) || std::isnan(box.y1) || std::isnan(box.x2) || std::isnan(box.y2);
-}
-
-float area_of(const Box& box) {
-  return box.x2 < box.x1 || box.y2 < box.y1 ? 0.0F : (box.x2 - box.x1) * (box.y2 - box.y1);
 }
 
 // Most scores are below the threshold: whole blocks are passed over by one vectorised count.
@@ -109,21 +102,11 @@ bool is_suppressed(const Box& box, float area, float iou_threshold, const NmsScr
   const float* x2 = kept.kept_x2.data();
   const float* y2 = kept.kept_y2.data();
   const float* areas = kept.kept_area.data();
-  const int zero_suppresses = 0.0F <= iou_threshold ? 0 : 1;
   for (std::size_t begin = 0; begin < count; begin += kBlock) {
     const std::size_t end = std::min(begin + kBlock, count);
     int suppressing = 0;
     for (std::size_t i = begin; i < end; ++i) {
-      const float left = box.x1 < x1[i] ? x1[i] : box.x1;
-      const float right = x2[i] < box.x2 ? x2[i] : box.x2;
-      const float top = box.y1 < y1[i] ? y1[i] : box.y1;
-      const float bottom = y2[i] < box.y2 ? y2[i] : box.y2;
-      const float intersection = (right - left) * (bottom - top);
-      const float iou = intersection / (area + areas[i] - intersection);
-      const int apart =
-          int{x1[i] > box.x2} | int{x2[i] < box.x1} | int{y1[i] > box.y2} | int{y2[i] < box.y1};
-      const int iou_suppresses = 1 - int{iou <= iou_threshold};  // NaN suppresses
-      suppressing += (apart & zero_suppresses) | ((1 - apart) & iou_suppresses);
+      suppressing += suppresses({x1[i], y1[i], x2[i], y2[i]}, areas[i], box, area, iou_threshold);
     }
     if (suppressing > 0) {
       return true;

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "instseg/error.hpp"
+#include "maths/proposals.hpp"
 #include "ops/box_geometry.hpp"
 
 namespace instseg {
@@ -95,12 +96,6 @@ void rank_anchors(const ProposalLevel& level, int count, std::vector<Ranked>& ra
   sort_best(ranked, count);
 }
 
-Box anchor_at(const Box& cell_anchor, float stride, int column, int row) {
-  const float x = static_cast<float>(column) * stride;
-  const float y = static_cast<float>(row) * stride;
-  return {x + cell_anchor.x1, y + cell_anchor.y1, x + cell_anchor.x2, y + cell_anchor.y2};
-}
-
 Box decode(const ProposalLevel& level, int anchor) {
   const auto per_cell = static_cast<int>(level.cell_anchors.size());
   const int cell = anchor / per_cell;
@@ -123,7 +118,7 @@ void propose(const ProposalLevel& level, float image_height, float image_width,
   const float min_size = std::max(spec.min_size, 1.0F);
   for (const Ranked& ranked : scratch.ranked) {
     const Box box = clip_box(decode(level, ranked.anchor), image_height, image_width);
-    if (box.x2 - box.x1 >= min_size && box.y2 - box.y1 >= min_size) {  // false for NaN
+    if (is_large(box, min_size)) {
       scratch.boxes.push_back(box);
       scratch.scores.push_back(ranked.score);
     }

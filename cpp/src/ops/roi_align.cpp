@@ -18,7 +18,6 @@ constexpr std::int64_t kRoisPerChunk = 64;
 // So few that the maps of a block stay in the cache while all RoIs are read.
 constexpr std::int64_t kChannelsPerBlock = 8;
 constexpr int kMaxSamples = 64;
-constexpr float kMaxCoordinate = 16777216.0F;
 
 [[noreturn]] void fail(const std::string& what) {
   throw Error(ErrorCode::invalid_argument, "RoIAlign: " + what);
@@ -71,62 +70,33 @@ void check(std::span<const FeatureLevel> levels, std::span<const Box> rois,
   }
 }
 
-// The samples of bin `index` of an axis that begins at `begin`: `samples` of them, evenly over
-// [begin + index * size, begin + (index + 1) * size).
-Bin weigh_bin(float begin, std::size_t index, float size, int samples, int cells,
-              std::vector<float>& weights) {
+// The cells and weights of one bin; samples that read the same cell are added up.
+Bin weigh_bin(const RoiAxis& axis, int index, int cells, std::vector<float>& weights) {
   Bin bin;
   bin.offset = static_cast<std::uint32_t>(weights.size());
-  const float share = 1.0F / static_cast<float>(samples);
-  const double bin_begin = static_cast<double>(index) * double{size};
-  // A wide margin around the samples that lie on the map: a huge bin has many others.
-  const double origin = double{begin} + bin_begin;
-  const double step = double{size} / samples;
-  const auto bounded = [&](double number) {
-    return static_cast<int>(std::clamp(number, 0.0, static_cast<double>(samples)));
-  };
-  const int first = step > 0.0 ? bounded((-1.0 - origin) / step - 2.0) : 0;
-  const int last = step > 0.0 ? bounded((cells - origin) / step + 3.0) : samples;
-  for (int i = first; i < last; ++i) {
-    const float in_bin = (static_cast<float>(i) + 0.5F) * size / static_cast<float>(samples);
-    // Rounded where Paddle's binaries round: they fuse the product of this sum.
-    const float position = begin + static_cast<float>(bin_begin + double{in_bin});
-    if (position < -1.0F || position > static_cast<float>(cells)) {
-      continue;
-    }
-    const float clamped = std::max(position, 0.0F);
-    const int cell = std::min(static_cast<int>(clamped), cells - 1);
-    const int next = std::min(cell + 1, cells - 1);
-    const float t = next == cell ? 0.0F : clamped - static_cast<float>(cell);
+  for_each_sample(axis, index, cells, [&](int cell, int next, float near, float far) {
     if (bin.count == 0) {
       bin.first = cell;
     }
     bin.count = next - bin.first + 1;
     weights.resize(bin.offset + static_cast<std::size_t>(bin.count), 0.0F);
-    weights[bin.offset + static_cast<std::size_t>(cell - bin.first)] += share * (1.0F - t);
-    weights[bin.offset + static_cast<std::size_t>(next - bin.first)] += share * t;
-  }
+    weights[bin.offset + static_cast<std::size_t>(cell - bin.first)] += near;
+    weights[bin.offset + static_cast<std::size_t>(next - bin.first)] += far;
+  });
   return bin;
 }
 
 // One axis of a RoI from `low` to `high`, in network pixels. False where it reads nothing.
 bool weigh_axis(float low, float high, float stride, int cells, const RoiAlignSpec& spec,
                 std::span<Bin> bins, std::vector<float>& weights) {
-  const float scale = 1.0F / stride;
-  const float offset = spec.aligned ? 0.5F : 0.0F;
-  const float begin = low * scale - offset;
-  const float end = high * scale - offset;
-  const bool usable = std::abs(begin) < kMaxCoordinate && std::abs(end) < kMaxCoordinate;
-  const float size = spec.aligned ? end - begin : std::max(end - begin, 1.0F);
-  if (!usable || !(size > 0.0F)) {
+  const RoiAxis axis =
+      roi_axis(low, high, stride, spec.output_size, spec.sampling_ratio, spec.aligned);
+  if (!axis.usable) {
     return false;
   }
-  const float bin_size = size / static_cast<float>(spec.output_size);
-  const int samples =
-      spec.sampling_ratio > 0 ? spec.sampling_ratio : static_cast<int>(std::ceil(bin_size));
   bool any = false;
   for (std::size_t i = 0; i < bins.size(); ++i) {
-    bins[i] = weigh_bin(begin, i, bin_size, samples, cells, weights);
+    bins[i] = weigh_bin(axis, static_cast<int>(i), cells, weights);
     any = any || bins[i].count > 0;
   }
   return any;
@@ -226,13 +196,7 @@ void pool_plane(const FeatureLevel& level, const float* plane, const Roi& roi,
 }  // namespace
 
 int roi_level(const Box& roi, int levels, const RoiAlignSpec& spec) {
-  const float width = roi.x2 - roi.x1;
-  const float height = roi.y2 - roi.y1;
-  const float area = width >= 0.0F && height >= 0.0F ? width * height : 0.0F;
-  const float number = std::floor(std::log2(std::sqrt(area) / spec.canonical_size + 1e-6F) +
-                                  static_cast<float>(spec.canonical_level));
-  const float index = number - static_cast<float>(spec.first_level);
-  return index > 0.0F ? static_cast<int>(std::min(index, static_cast<float>(levels - 1))) : 0;
+  return pyramid_level(roi, levels, spec.first_level, spec.canonical_level, spec.canonical_size);
 }
 
 void roi_align(std::span<const FeatureLevel> levels, std::span<const Box> rois,

@@ -7,6 +7,7 @@
 
 #include "core/parallel.hpp"
 #include "instseg/mask.hpp"
+#include "maths/roi_axis.hpp"
 
 namespace instseg {
 
@@ -35,12 +36,7 @@ struct RoiAlignSpec {
 
 // Buffers kept from call to call. One per calling thread; the contents are the function's own.
 struct RoiAlignScratch {
-  // One bin of one axis: weights [offset, offset + count) of cells [first, first + count).
-  struct Bin {
-    int first = 0;
-    int count = 0;
-    std::uint32_t offset = 0;
-  };
+  using Bin = RoiBin;  // of one axis
   struct Roi {
     int level = 0;
     int first_column = 0;  // of all its bins

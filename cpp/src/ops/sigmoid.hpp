@@ -1,41 +1,21 @@
 // The logistic function for inner loops.
 #pragma once
 
-#include <bit>
-#include <cstdint>
 #include <span>
+
+#include "maths/sigmoid.hpp"
 
 namespace instseg {
 
 // Replaces every value x by 1 / (1 + exp(-x)), with an absolute error below 2e-7. NaN counts as
 // minus infinity; results are never below 1e-38.
 inline void sigmoid(std::span<float> values) noexcept {
-  constexpr float kLimit = 87.0F;  // exp of it is still a normal number
-  constexpr float kLog2E = 1.44269504F;
-  constexpr float kLn2High = 0.693359375F;  // few bits, so that n * kLn2High is exact
-  constexpr float kLn2Low = -2.12194440e-4F;
-  constexpr float kRound = 12582912.0F;  // adding and subtracting it rounds to a whole number
-
   // Two loops: in one, the compiler would make a separate path of the limits and vectorise neither.
   for (float& value : values) {
-    const float raised = value > -kLimit ? value : -kLimit;
-    value = raised < kLimit ? raised : kLimit;
+    value = bound_logit(value);
   }
   for (float& value : values) {
-    // exp(-value) = 2^n * exp(r), |r| <= ln(2) / 2
-    const float negated = -value;
-    const float n = (negated * kLog2E + kRound) - kRound;
-    const float r = (negated - n * kLn2High) - n * kLn2Low;
-    // Taylor series; what is left out is below 2e-7 of the sum.
-    float exp_r = 1.0F / 720.0F;
-    exp_r = exp_r * r + 1.0F / 120.0F;
-    exp_r = exp_r * r + 1.0F / 24.0F;
-    exp_r = exp_r * r + 1.0F / 6.0F;
-    exp_r = exp_r * r + 0.5F;
-    exp_r = exp_r * r + 1.0F;
-    exp_r = exp_r * r + 1.0F;
-    const float power = std::bit_cast<float>((static_cast<std::int32_t>(n) + 127) << 23);
-    value = 1.0F / (1.0F + power * exp_r);
+    value = logistic(value);
   }
 }
 

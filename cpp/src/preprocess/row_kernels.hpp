@@ -5,15 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "maths/resize.hpp"
 #include "preprocess/sampling.hpp"
 
 namespace instseg {
-
-// value = level * factor + offset
-struct Normalization {
-  float factor;
-  float offset;
-};
 
 // Four channels at a time, so that a sample is one vector; with three, the fourth is the next
 // sample's first and is thrown away. `stride`: values per source sample.
@@ -50,13 +45,6 @@ void resize_row_gray(const float* __restrict source, const AxisSampling& axis,
   }
 }
 
-// One value of a resized row, as it is kept for the vertical pass. The 8-bit linear resize keeps
-// sums of 11-bit weights as OpenCV does, without their lowest 4 bits.
-inline void store(float sum, float& kept) { kept = sum; }
-inline void store(float sum, std::int16_t& kept) {
-  kept = static_cast<std::int16_t>(static_cast<std::int32_t>(sum) >> 4);
-}
-
 template <class Kept>
 void split_planes(const float* __restrict interleaved, int width, Kept* __restrict planes) {
   Kept* __restrict second = planes + width;
@@ -79,14 +67,8 @@ inline void combine_cubic(const std::array<const float*, 4>& rows, const float* 
   const float w1 = weights[1];
   const float w2 = weights[2];
   const float w3 = weights[3];
-  // Adding and subtracting 1.5 * 2^23 rounds to the nearest whole number, halves to even.
-  constexpr float kRound = 12582912.0F;
   for (int i = 0; i < width; ++i) {
-    float level = w0 * r0[i] + w1 * r1[i] + w2 * r2[i] + w3 * r3[i];
-    level = level < 0.0F ? 0.0F : level;
-    level = level > 255.0F ? 255.0F : level;
-    level = (level + kRound) - kRound;
-    out[i] = level * normalization.factor + normalization.offset;
+    out[i] = normalize(cubic_level(r0[i], r1[i], r2[i], r3[i], w0, w1, w2, w3), normalization);
   }
 }
 
@@ -97,8 +79,7 @@ inline void combine_linear(const std::array<const float*, 4>& rows, const float*
   const float w0 = weights[0];
   const float w1 = weights[1];
   for (int i = 0; i < width; ++i) {
-    const float level = w0 * r0[i] + w1 * r1[i];
-    out[i] = level * normalization.factor + normalization.offset;
+    out[i] = normalize(linear_level(r0[i], r1[i], w0, w1), normalization);
   }
 }
 
@@ -110,11 +91,7 @@ inline void combine_fixed_linear(const std::array<const std::int16_t*, 4>& rows,
   const auto w0 = static_cast<std::int16_t>(weights[0]);
   const auto w1 = static_cast<std::int16_t>(weights[1]);
   for (int i = 0; i < width; ++i) {
-    // OpenCV's order of shifts: each product loses its low half before the sum.
-    const auto p0 = static_cast<std::int16_t>((r0[i] * w0) >> 16);
-    const auto p1 = static_cast<std::int16_t>((r1[i] * w1) >> 16);
-    const auto level = static_cast<std::int16_t>((p0 + p1 + 2) >> 2);
-    out[i] = static_cast<float>(level) * normalization.factor + normalization.offset;
+    out[i] = normalize(fixed_linear_level(r0[i], r1[i], w0, w1), normalization);
   }
 }
 
