@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latency_statistics import Statistics, compute_statistics
+
 from report import REPORTS, BenchmarkError, environment, run, write_report
 
 if TYPE_CHECKING:
