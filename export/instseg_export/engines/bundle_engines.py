@@ -61,17 +61,40 @@ def build_engines(
     Raises `ExportError` for what cannot be built, before the first engine where that can be known.
     """
     tensorrt.check_target(options.sm, options.precision, options.timing_cache is not None)
-    manifest = read_manifest(bundle)
-    check_given(manifest, options.shapes)
-    batch = _batch(manifest, options)
+    build = _BundleBuild(bundle, tensorrt, options, say)
     # All files and profiles are looked at before minutes are spent on the first engine.
-    plans = []
-    for stage in manifest["stages"]:
-        profile = stage_profile(manifest, stage, batch, options.shapes)
-        onnx_file, sha256 = _graph(bundle, stage, options.precision)
+    jobs = build.jobs()
+    for number, job in enumerate(jobs, 1):
+        yield build.run(job, f"stage {job.key.stage} ({number} of {len(jobs)})")
+
+
+@dataclass(frozen=True)
+class _Job:
+    """stage: its entry in the manifest. onnx_file: of the precision that is asked for."""
+
+    stage: dict[str, Any]
+    onnx_file: Path
+    profile: Mapping[str, Shapes]
+    key: EngineKey
+
+
+class _BundleBuild:
+    def __init__(self, bundle: Path, tensorrt: TensorRT, options: EngineOptions, say: Callable[[str], None]) -> None:
+        self._bundle, self._tensorrt, self._options, self._say = bundle, tensorrt, options, say
+        self._manifest = read_manifest(bundle)
+
+    def jobs(self) -> list[_Job]:
+        check_given(self._manifest, self._options.shapes)
+        batch = _batch(self._manifest, self._options)
+        return [self._job(stage, batch) for stage in self._manifest["stages"]]
+
+    def _job(self, stage: dict[str, Any], batch: tuple[int, int, int]) -> _Job:
+        options = self._options
+        profile = stage_profile(self._manifest, stage, batch, options.shapes)
+        onnx_file, sha256 = _graph(self._bundle, stage, options.precision)
         key = EngineKey(
-            backend=tensorrt.name,
-            backend_version=tensorrt.version,
+            backend=self._tensorrt.name,
+            backend_version=self._tensorrt.version,
             sm=options.sm,
             precision=options.precision,
             stage=stage["name"],
@@ -80,58 +103,56 @@ def build_engines(
             profiles=[as_json(profile)],
             builder_options=_noted(options),
         )
-        plans.append((stage, profile, onnx_file, key))
-    for number, (stage, profile, onnx_file, key) in enumerate(plans, 1):
-        step = f"stage {key.stage} ({number} of {len(plans)})"
-        yield _one_engine(bundle, manifest, stage, profile, onnx_file, key, tensorrt, options, say, step)
+        return _Job(stage, onnx_file, profile, key)
 
+    def run(self, job: _Job, step: str) -> EngineReport:
+        """The engine, built where it is not up to date, and named in the manifest."""
+        key, options = job.key, self._options
+        file = self._bundle / _FOLDER / key.file_name
+        raw = file.with_suffix(".plan")
+        start, products = time.monotonic(), {}
+        built = options.force or not _has_key(file, key) or (options.raw_plan and not raw.is_file())
+        if built:
+            self._say(f"{step}: building for sm_{key.sm}, {key.precision}, {key.backend} {key.backend_version}")
+            result = self._build(job, step)
+            products = result.products
+            write_engine(file, key, result.plan)
+            if options.raw_plan:
+                write_parts(raw, (result.plan,))
+            if options.timing_cache is not None and result.timing_cache is not None:
+                write_atomically(options.timing_cache, result.timing_cache)
+        else:
+            self._say(f"{step}: up to date")
+        self._note(job, file)
+        return EngineReport(key.stage, file, file.stat().st_size, time.monotonic() - start, built, products)
 
-def _one_engine(
-    bundle: Path,
-    manifest: dict[str, Any],
-    stage: dict[str, Any],
-    profile: Mapping[str, Shapes],
-    onnx_file: Path,
-    key: EngineKey,
-    tensorrt: TensorRT,
-    options: EngineOptions,
-    say: Callable[[str], None],
-    step: str,
-) -> EngineReport:
-    file = bundle / _FOLDER / key.file_name
-    raw = file.with_suffix(".plan")
-    if not options.force and _has_key(file, key) and (raw.is_file() or not options.raw_plan):
-        say(f"{step}: up to date")
-        _note(bundle, manifest, stage, file, key)
-        return EngineReport(key.stage, file, file.stat().st_size, 0.0, False, {})
-    say(f"{step}: building for sm_{key.sm}, {key.precision}, {key.backend} {key.backend_version}")
-    start = time.monotonic()
-    built = _build(tensorrt, onnx_file, profile, options, step)
-    write_engine(file, key, built.plan)
-    if options.raw_plan:
-        write_parts(raw, (built.plan,))
-    if options.timing_cache is not None and built.timing_cache is not None:
-        write_atomically(options.timing_cache, built.timing_cache)
-    _note(bundle, manifest, stage, file, key)
-    return EngineReport(key.stage, file, file.stat().st_size, time.monotonic() - start, True, built.products)
+    def _build(self, job: _Job, step: str) -> BuiltPlan:
+        options = self._options
+        cache = b"" if options.timing_cache is not None else None
+        if options.timing_cache is not None and options.timing_cache.is_file():
+            cache = options.timing_cache.read_bytes()
+        builder_options = BuilderOptions(options.workspace_bytes, cache)
+        with shown_progress(step) as progress:
+            return build_plan(
+                self._tensorrt, job.onnx_file, options.sm, options.precision, job.profile, builder_options, progress
+            )
 
-
-def _build(
-    tensorrt: TensorRT, onnx_file: Path, profile: Mapping[str, Shapes], options: EngineOptions, step: str
-) -> BuiltPlan:
-    cache = b"" if options.timing_cache is not None else None
-    if options.timing_cache is not None and options.timing_cache.is_file():
-        cache = options.timing_cache.read_bytes()
-    with shown_progress(step) as progress:
-        return build_plan(
-            tensorrt,
-            onnx_file,
-            options.sm,
-            options.precision,
-            profile,
-            BuilderOptions(options.workspace_bytes, cache),
-            progress,
-        )
+    def _note(self, job: _Job, file: Path) -> None:
+        """The engine into the manifest, in the place of an older one of its name; entries without a file go."""
+        entry = {
+            "file": file.relative_to(self._bundle).as_posix(),
+            "backend": job.key.backend,
+            "backend_version": job.key.backend_version,
+            "sm": job.key.sm,
+            "precision": job.key.precision,
+            "onnx_sha256": job.key.onnx_sha256,
+            "size": file.stat().st_size,
+        }
+        old = job.stage.get("engines") or []
+        others = [one for one in old if one["file"] != entry["file"] and (self._bundle / one["file"]).is_file()]
+        if [*others, entry] != old:
+            job.stage["engines"] = [*others, entry]
+            update_manifest(self._bundle, self._manifest)
 
 
 def _graph(bundle: Path, stage: dict[str, Any], precision: str) -> tuple[Path, str]:
@@ -167,21 +188,3 @@ def _has_key(file: Path, key: EngineKey) -> bool:
     with contextlib.suppress(ExportError):
         return file.is_file() and read_key(file) == key
     return False
-
-
-def _note(bundle: Path, manifest: dict[str, Any], stage: dict[str, Any], file: Path, key: EngineKey) -> None:
-    """The engine into the manifest, in the place of an older one of its name; entries without a file go."""
-    entry = {
-        "file": file.relative_to(bundle).as_posix(),
-        "backend": key.backend,
-        "backend_version": key.backend_version,
-        "sm": key.sm,
-        "precision": key.precision,
-        "onnx_sha256": key.onnx_sha256,
-        "size": file.stat().st_size,
-    }
-    old = stage.get("engines") or []
-    others = [one for one in old if one["file"] != entry["file"] and (bundle / one["file"]).is_file()]
-    if [*others, entry] != old:
-        stage["engines"] = [*others, entry]
-        update_manifest(bundle, manifest)

@@ -217,10 +217,11 @@ def test_fp16_finds_what_float32_finds(
     shutil.copytree(seeded_bundle_of(model), bundle)
     images = [cv2.imread(str(shared / "reference" / "images" / f"{name}.png")) for name in IMAGES]
     report = write_typed_stages(bundle, lambda _line: None, images, "photos")
-    assert report.every.expected > 10
+    assert report.every.expected > 0
     for file in sorted((bundle / "stages").glob("*.fp16.onnx")):
         check_runs(file)
     if model == "PP-YOLOE_seg-S":
+        assert report.every.expected > 100
         assert report.good
     # Random weights answer to everything: what float32 makes of one grey level of noise is the measure for the others.
     if report.noise is not None:

@@ -50,7 +50,7 @@ def _load_epoch(path: Path, output: Path, fresh: TrainingState) -> Checkpoint:
     iteration = epoch * fresh.iterations_per_epoch
     best_ap, best_epoch = best_up_to(output, epoch)
     state = TrainingState(iteration, iteration, best_ap, best_epoch, fresh.iterations_per_epoch, fresh.fingerprint)
-    optimizer = {name: value for name, value in _arrays(beside["pdopt"]).items()}
+    optimizer = _arrays(beside["pdopt"])
     # Where weights are averaged, what the optimizer works on is in the .pdema.
     return Checkpoint(weights if trained is None else trained, None if trained is None else weights, optimizer, state)
 

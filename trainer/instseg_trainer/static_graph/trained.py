@@ -23,7 +23,7 @@ def save_trained_graphs(
     """
     graph: StaticGraph | None = None
     for path in weights:
-        model = load_model(config, len(labels), path)
+        model = _load_model(config, len(labels), path)
         if graph is None:
             say(f"tracing the static graph of {config.Global.model}")
             graph = StaticGraph(model, config.Global.model, labels)
@@ -32,7 +32,7 @@ def save_trained_graphs(
         graph.save(path.parent / STATIC_GRAPH)
 
 
-def load_model(config: Config, num_classes: int, weights: Path) -> InstanceSegmentationModel:
+def _load_model(config: Config, num_classes: int, weights: Path) -> InstanceSegmentationModel:
     model = build_model(config.Global.model, num_classes)
     load_weights(model, read_pdparams(weights), source=str(weights))
     model.input_spec = sized_input(model.input_spec, config.Recipe.image_size)
