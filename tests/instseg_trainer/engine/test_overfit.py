@@ -105,7 +105,7 @@ ALL_PHOTOS = "Train.batch_size=4"
 
 SMALL_PHOTO = "Recipe.image_size=[160, 214]"
 
-# CPU minutes of one core: ppyoloe_seg 2, solov2 16, mask_rcnn 11, mask_rtdetr 24. The last three reached mask AP50 1.00.
+# CPU minutes of one core: ppyoloe_seg 2, solov2 16, mask_rcnn 11, mask_rtdetr 24. The last three reach mask AP50 1.
 FAMILIES = {
     "ppyoloe_seg": Overfit("PP-YOLOE_seg-N", 80, ("Recipe.image_size=[128, 160]", "Train.learning_rate=0.002")),
     "mask_rtdetr": Overfit(
