@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latency_statistics import Statistics, compute_statistics
-
+from instseg_rt.benchmark.statistics import Statistics, compute_statistics
 from report import REPORTS, BenchmarkError, environment, run, write_report
 
 if TYPE_CHECKING:

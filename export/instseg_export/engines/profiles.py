@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ Shapes = tuple[Shape, Shape, Shape]
 _NARROWEST = 4
 """Ratio of the sides of the narrowest image that a profile takes, where the aspect ratio is kept."""
 _USUAL = 4 / 3
+
+ROI_RUN_BYTES = 12 << 20
+"""Features of the RoIs of one run: kMaxRoiFeatureBytes of cpp/src/families/roi_chunks.hpp."""
 
 
 def stage_profile(
@@ -74,7 +78,8 @@ def _default(
     ranges: dict[str, tuple[int, int, int]] = {"batch": (batch[0], batch[1], batch[2])}
     ranges |= _image_sides(manifest["input"])
     if "rpn_post_nms_top_n" in manifest["decode"]:
-        ranges["rois"] = _rois(manifest["decode"], stage["name"])
+        roi_bytes = 4 * math.prod(axis for axis in axes if isinstance(axis, int))
+        ranges["rois"] = _rois(manifest["decode"], stage["name"], batch[2], roi_bytes)
     unknown = [axis for axis in axes if isinstance(axis, str) and axis not in ranges]
     if unknown:
         raise ExportError(f"stage {stage['name']}: sizes of axis {unknown[0]!r} are not known: give them with --shapes")
@@ -103,12 +108,33 @@ def _image_sides(section: Mapping[str, Any]) -> dict[str, tuple[int, int, int]]:
     }
 
 
-def _rois(decode: Mapping[str, Any], stage: str) -> tuple[int, int, int]:
-    """The runtime takes the RoIs of a batch through a head in runs of its own choice: at most as many as one image can
-    have, usually some hundred of the boxes' and some tens of the masks'.
+def _rois(decode: Mapping[str, Any], stage: str, images: int, roi_bytes: int) -> tuple[int, int, int]:
+    """The runtime pools the RoIs of a batch and takes them through a head in runs of nearly equal size: the largest is
+    what a run can have, the usual one a run for all boxes of one image, or for a quarter of the masks it can have.
     """
-    largest = int(decode["keep_top_k"] if stage.startswith("mask") else decode["rpn_post_nms_top_n"])
-    return 1, max(1, largest // 4), largest
+    masks = stage.startswith("mask")
+    per_image = int(decode["keep_top_k"] if masks else decode["rpn_post_nms_top_n"])
+    largest = min(_usual_count_below(max(1, ROI_RUN_BYTES // roi_bytes)), _usual_count(images * per_image))
+    usual = max(1, per_image // 4) if masks else per_image
+    runs = -(-usual // largest)
+    return 1, _usual_count(-(-usual // runs)), largest
+
+
+def _usual_count(count: int) -> int:
+    """The least number of RoIs, not below `count`, that the runtime runs a head with: 8 of them from one power of two
+    to the next, as in cpp/src/families/roi_chunks.hpp.
+    """
+    step = _usual_step(count)
+    return -(-count // step) * step
+
+
+def _usual_count_below(count: int) -> int:
+    step = _usual_step(count)
+    return count // step * step
+
+
+def _usual_step(count: int) -> int:
+    return max(1, (1 << (count.bit_length() - 1)) // 8)
 
 
 def _check(stage: str, tensor: Mapping[str, Any], shapes: Shapes) -> None:

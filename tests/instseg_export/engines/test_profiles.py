@@ -42,10 +42,19 @@ def test_without_padding_sizes_are_not_rounded() -> None:
     )
 
 
-@pytest.mark.parametrize(("name", "rois"), [("box_head_0", (1, 250, 1000)), ("mask_head", (1, 25, 100))])
-def test_rois_of_heads(name: str, rois: tuple[int, int, int]) -> None:
-    found = stage_profile(KEPT, stage(name, "roi_features", "rois", 256, 7, 7), BATCH, {})
-    assert found == {"roi_features": tuple((count, 256, 7, 7) for count in rois)}
+# The largest counts are those of cpp/tests/families/roi_chunks_test.cpp's runs.
+@pytest.mark.parametrize(
+    ("name", "features", "rois"),
+    [
+        ("box_head_0", (256, 7, 7), (1, 208, 240)),  # 1000 boxes of an image are five runs of 200
+        ("box_head", (1024, 14, 14), (1, 15, 15)),
+        ("mask_head", (256, 14, 14), (1, 26, 60)),
+        ("mask_head", (16, 14, 14), (1, 26, 832)),  # all masks of 8 images fit into one run
+    ],
+)
+def test_rois_of_heads(name: str, features: tuple[int, ...], rois: tuple[int, int, int]) -> None:
+    found = stage_profile(KEPT, stage(name, "roi_features", "rois", *features), BATCH, {})
+    assert found == {"roi_features": tuple((count, *features) for count in rois)}
 
 
 def test_given_shapes_replace_those_of_the_bundle() -> None:
