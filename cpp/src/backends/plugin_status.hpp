@@ -2,7 +2,10 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
+#include <exception>
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -39,6 +42,27 @@ inline void write_message(instseg_message* message, std::string text) {
   }
   std::memcpy(message->text, text.data(), length);
   message->text[length] = '\0';
+}
+
+// Runs `body` and turns what it throws into a status.
+template <class Body>
+std::int32_t guarded(instseg_message* message, Body&& body) noexcept {
+  try {
+    body();
+    return INSTSEG_STATUS_OK;
+  } catch (const StatusError& error) {
+    write_message(message, error.what());
+    return error.status();
+  } catch (const std::bad_alloc&) {
+    write_message(message, "out of memory");
+    return INSTSEG_STATUS_OUT_OF_MEMORY;
+  } catch (const std::exception& error) {
+    write_message(message, error.what());
+    return INSTSEG_STATUS_BACKEND;
+  } catch (...) {
+    write_message(message, "unknown exception");
+    return INSTSEG_STATUS_BACKEND;
+  }
 }
 
 }  // namespace instseg

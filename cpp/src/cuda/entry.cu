@@ -8,21 +8,6 @@
 namespace instseg::cuda {
 namespace {
 
-// Runs `body` with its exceptions as a status.
-template <class Body>
-std::int32_t guarded(instseg_message* message, Body&& body) noexcept {
-  try {
-    body();
-    return INSTSEG_STATUS_OK;
-  } catch (const StatusError& error) {
-    write_message(message, error.what());
-    return error.status();
-  } catch (const std::exception& error) {
-    write_message(message, error.what());
-    return INSTSEG_STATUS_BACKEND;
-  }
-}
-
 std::int32_t device_count(std::int32_t* count, instseg_message* message) {
   return guarded(message, [&] {
     *count = 0;

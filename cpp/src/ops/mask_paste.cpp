@@ -1,14 +1,12 @@
 #include "ops/mask_paste.hpp"
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <utility>
 
 #include "instseg/error.hpp"
-#include "ops/bilinear.hpp"
+#include "maths/paste.hpp"
 #include "ops/bit_matrix.hpp"
 #include "ops/mask_check.hpp"
 
@@ -21,43 +19,17 @@ constexpr const char* kWhere = "mask paste";
   throw Error(ErrorCode::invalid_argument, std::string(kWhere) + ": " + what);
 }
 
-// Where the centre of a pixel lies on the map, cell centres at whole numbers. The steps are those
-// of the reference, in its precision: to -1 … 1 over the box, then to cells.
-float position_on_map(int pixel, float low, float size, int cells) {
-  const float relative = (static_cast<float>(pixel) + 0.5F - low) / size * 2.0F - 1.0F;
-  return (relative + 1.0F) * static_cast<float>(cells) * 0.5F - 0.5F;
-}
-
-// Writes the taps of the pixels with a position in (-1, cells).
+// Writes the taps of the pixels that the map reaches.
 Interval reach(float low, float high, int cells, int image, MaskPasteScratch::Axis& axis) {
-  const float size = high - low;
-  if (!(low < high) || !std::isfinite(low) || !std::isfinite(high) || !std::isfinite(size)) {
-    return {};
-  }
-  // Half a cell around the box, wide by two pixels, then narrowed.
-  const float margin = size / static_cast<float>(cells) * 0.5F + 2.0F;
-  Interval pixels = whole_numbers(low - margin, high + margin, image);
-  const auto inside = [&](int pixel) {
-    const float position = position_on_map(pixel, low, size, cells);
-    return position > -1.0F && position < static_cast<float>(cells);
-  };
-  while (pixels.begin < pixels.end && !inside(pixels.begin)) {
-    ++pixels.begin;
-  }
-  while (pixels.begin < pixels.end && !inside(pixels.end - 1)) {
-    --pixels.end;
-  }
+  const Interval pixels = pasted_pixels(low, high, cells, image);
   axis.first.clear();
   axis.w0.clear();
   axis.w1.clear();
   for (int pixel = pixels.begin; pixel < pixels.end; ++pixel) {
-    // Bounded, should rounding put a pixel between two others outside.
-    const float position =
-        std::clamp(position_on_map(pixel, low, size, cells), -1.0F, static_cast<float>(cells));
-    const float cell = std::min(std::floor(position), static_cast<float>(cells - 1));
-    axis.first.push_back(static_cast<int>(cell) + 1);
-    axis.w0.push_back(1.0F - (position - cell));
-    axis.w1.push_back(position - cell);
+    const ComposedTaps taps = paste_taps(pixel, low, high, cells);
+    axis.first.push_back(taps.first);
+    axis.w0.push_back(taps.w0);
+    axis.w1.push_back(taps.w1);
   }
   return pixels;
 }

@@ -8,8 +8,8 @@
 #include "backends/plugin_api.h"
 #include "backends/plugin_status.hpp"
 
+using instseg::guarded;
 using instseg::StatusError;
-using instseg::write_message;
 using instseg::openvino_backend::OpenVinoContext;
 using instseg::openvino_backend::OpenVinoSession;
 
@@ -22,27 +22,6 @@ struct instseg_context : OpenVinoContext {
 };
 
 namespace {
-
-// Runs `body` and turns what it throws into a status.
-template <class Body>
-std::int32_t guarded(instseg_message* message, Body&& body) noexcept {
-  try {
-    body();
-    return INSTSEG_STATUS_OK;
-  } catch (const StatusError& error) {
-    write_message(message, error.what());
-    return error.status();
-  } catch (const std::bad_alloc&) {
-    write_message(message, "out of memory");
-    return INSTSEG_STATUS_OUT_OF_MEMORY;
-  } catch (const std::exception& error) {
-    write_message(message, error.what());
-    return INSTSEG_STATUS_BACKEND;
-  } catch (...) {
-    write_message(message, "unknown exception");
-    return INSTSEG_STATUS_BACKEND;
-  }
-}
 
 std::int32_t supports_device(const char* device) { return std::strcmp(device, "cpu") == 0 ? 1 : 0; }
 

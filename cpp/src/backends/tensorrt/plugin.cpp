@@ -13,8 +13,8 @@
 
 namespace {
 
+using instseg::guarded;
 using instseg::StatusError;
-using instseg::write_message;
 using namespace instseg::tensorrt_backend;
 
 std::unique_ptr<Engine> load(const instseg_session_options& options) {
@@ -60,27 +60,6 @@ struct instseg_context {
 };
 
 namespace {
-
-// Runs `body` and turns what it throws into a status.
-template <class Body>
-std::int32_t guarded(instseg_message* message, Body&& body) noexcept {
-  try {
-    body();
-    return INSTSEG_STATUS_OK;
-  } catch (const StatusError& error) {
-    write_message(message, error.what());
-    return error.status();
-  } catch (const std::bad_alloc&) {
-    write_message(message, "out of memory");
-    return INSTSEG_STATUS_OUT_OF_MEMORY;
-  } catch (const std::exception& error) {
-    write_message(message, error.what());
-    return INSTSEG_STATUS_BACKEND;
-  } catch (...) {
-    write_message(message, "unknown exception");
-    return INSTSEG_STATUS_BACKEND;
-  }
-}
 
 // Destroys on the handle's GPU. Without a driver at the end of the process, nothing can be freed.
 template <class Handle>
