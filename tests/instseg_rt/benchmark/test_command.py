@@ -117,10 +117,20 @@ def test_a_real_ctrl_c(tiny_bundle: Path, photo: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     command = [sys.executable, "-m", "instseg_rt", "benchmark", str(tiny_bundle), "--images", str(photo)]
     options = ["--duration", "600", "--threads", "1", "--json", str(report)]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        _wait_until_loaded(process)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+    with subprocess.Popen(
+        [*command, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that run in the background of a shell have SIGINT ignored, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
+        try:
+            _wait_until_loaded(process)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert (process.returncode, err) == (130, "")
     assert "interrupted: the figures above are all that was measured" in out
     assert json.loads(report.read_text(encoding="utf-8"))["interrupted"]

@@ -90,7 +90,7 @@ def draw_curves(output: Path, title: str) -> None:
     middle.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
     for name, points in curves.accuracy.items():
         lower.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name.replace("_ap", " AP"))
-    lower.set_ylim(0.0, 1.0)
+    lower.set_ylim(0.0, 1.02)
     lower.set_ylabel("AP on val")
     lower.set_xlabel("iteration")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
