@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
+import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,30 +23,44 @@ from .rounded import rounded_graph
 
 Arrays = Mapping[str, NDArray[np.float32]]
 RunStage = Callable[[Arrays], Arrays]
-_names = itertools.count()
+_BACKEND = "instseg_export-stages"
+_opening = threading.Lock()
+_opened: dict[str, RunStage] = {}
+
+
+class _StageSession:
+    """What computes a stage is what `_opened` has for it when the session is made."""
+
+    def __init__(self, path: Path, options: SessionOptions) -> None:
+        plain = OnnxRuntimeSession(path, options)
+        self._inputs, self._outputs = list(plain.inputs()), list(plain.outputs())
+        self._run = _opened[path.stem]
+
+    def inputs(self) -> list[TensorInfo]:
+        return self._inputs
+
+    def outputs(self) -> list[TensorInfo]:
+        return self._outputs
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(self._run(inputs))
+
+
+@cache
+def _register() -> None:
+    """A registered backend stays until the end of the process: there is one for all comparisons."""
+    register_backend(_BACKEND, _StageSession)
 
 
 def stage_predictor(bundle: Path, stages: Mapping[str, RunStage]) -> instseg_rt.Predictor:
     """Gives every detection of an image, where `stages` compute the stages, by name, from their inputs."""
-
-    class Session:
-        def __init__(self, path: Path, options: SessionOptions) -> None:
-            plain = OnnxRuntimeSession(path, options)
-            self._inputs, self._outputs = list(plain.inputs()), list(plain.outputs())
-            self._run = stages[path.stem]
-
-        def inputs(self) -> list[TensorInfo]:
-            return self._inputs
-
-        def outputs(self) -> list[TensorInfo]:
-            return self._outputs
-
-        def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-            return dict(self._run(inputs))
-
-    name = f"instseg_export-{next(_names)}"
-    register_backend(name, Session)
-    return instseg_rt.Predictor(bundle, backend=name, threshold=0.0)
+    with _opening:
+        _register()
+        _opened.update(stages)
+        try:
+            return instseg_rt.Predictor(bundle, backend=_BACKEND, threshold=0.0)
+        finally:
+            _opened.clear()
 
 
 class GraphStage:
