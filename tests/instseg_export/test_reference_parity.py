@@ -34,6 +34,17 @@ EXACT = Limits(0.5, 1e-3, 0.99, 0.98)
 # way than on the machine of the goldens: large masks with ragged edges, as random weights draw them, feel it.
 # `test_detections_from_the_pixels_of_the_goldens` is without that.
 RESIZED = Limits(0.5, 5e-3, 0.85, 0.85)
+# Share of an R-CNN's rows, on both photos, that are within EXACT all the same; measured.
+EXACT_SHARE = 0.98
+EXACT_SHARES = {
+    "Cascade-MaskRCNN-ResNet50-FPN": 0.85,
+    "Cascade-MaskRCNN-ResNet50-vd-SSLDv2-FPN": 0.92,
+    "MaskRCNN-ResNet101-FPN": 0.73,
+    "MaskRCNN-ResNet101-vd-FPN": 0.93,
+    "MaskRCNN-ResNeXt101-vd-FPN": 0.91,
+}
+# Of these two more of a mask lies beyond its edges when it is looked up on another grid.
+RAGGED = {"MaskRCNN-ResNet101-FPN": 0.1, "MaskRCNN-ResNeXt101-vd-FPN": 0.1}
 
 
 def regional(models: Iterable[str]) -> list[str]:
@@ -44,8 +55,8 @@ def regional(models: Iterable[str]) -> list[str]:
 def test_detections_of_the_reference(shared: Path, seeded_bundle_of: Callable[[str], Path], model: str) -> None:
     reference = ReferenceModel.load(shared, model)
     family = find_model(model).family
-    limits = RESIZED if family == "mask_rcnn" else EXACT
-    good: list[bool] = []
+    exact: list[bool] = []
+    near: list[bool] = []
     # Seeded weights give low scores: all that the model's own thresholds leave is compared.
     with instseg_rt.Predictor(seeded_bundle_of(model), threshold=0.0) as predictor:
         for image in IMAGES:
@@ -54,13 +65,14 @@ def test_detections_of_the_reference(shared: Path, seeded_bundle_of: Callable[[s
             # Detections at the very threshold of the model may fall on either side of it.
             assert abs(len(result) - len(rows)) <= (2 if model == "PP-YOLOE_seg-S" else 0)
             matches = match_rows(rows, result.class_ids, result.scores, result.boxes)
-            good += [
-                match >= 0 and is_equal(row, mask, result, match, limits)
-                for row, mask, match in zip(rows, masks, matches, strict=True)
-            ]
+            for row, mask, match in zip(rows, masks, matches, strict=True):
+                exact.append(match >= 0 and is_equal(row, mask, result, match, EXACT))
+                near.append(match >= 0 and is_equal(row, mask, result, match, RESIZED))
             check_order(result, family)
-    assert good
-    assert np.mean(good) >= 0.99, (np.sum(good), len(good))
+    assert exact
+    least = EXACT_SHARES.get(model, EXACT_SHARE) if family == "mask_rcnn" else 0.99
+    assert np.mean(exact) >= least, (np.sum(exact), len(exact))
+    assert np.mean(near) >= 0.99, (np.sum(near), len(near))
 
 
 @pytest.mark.parametrize("model", with_long_ones(*map(regional, (EXPORTED_MODELS, OTHER_MODELS))))
@@ -93,7 +105,7 @@ def test_detections_from_the_pixels_of_the_goldens(
             for match, mask in zip(matches, masks, strict=True):
                 found = result.masks[match][lines[:, None], columns]
                 # Of a smaller one a few pixels are much; random weights draw details that are thinner than one.
-                assert mask.sum() < 1000 or beyond_edges(found, mask) <= 0.1 * mask.sum()
+                assert mask.sum() < 1000 or beyond_edges(found, mask) <= RAGGED.get(model, 0.03) * mask.sum()
             compared += len(rows)
     assert compared > 10
 

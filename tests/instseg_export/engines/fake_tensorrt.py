@@ -23,7 +23,7 @@ class ILogger:
         pass
 
     def log(self, severity: int, message: str) -> None:
-        raise NotImplementedError
+        raise RuntimeError('Tried to call pure virtual function "ILogger::log"')  # as the bindings do
 
 
 class IProgressMonitor:
