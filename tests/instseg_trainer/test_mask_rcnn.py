@@ -82,10 +82,11 @@ def test_manifest(name: str, shared: Path) -> None:
     assert not any(e.get("alias_of") for e in manifest)
 
 
-def golden_input(spec: InputSpec, image: str, exact: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """What `spec.batch` gives of an image, but from the goldens' pixels; exact: its `exact_cubic`."""
-    resized = dataclasses.replace(spec, height=exact.shape[0], width=exact.shape[1], resize="stretch")
-    return resized.batch([golden_pixels(image, exact)])
+def golden_input(spec: InputSpec, rgb: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """What `spec.batch` gives of an image, but from the goldens' pixels."""
+    height, width = spec.resized(*rgb.shape[:2])
+    resized = dataclasses.replace(spec, height=height, width=width, resize="stretch")
+    return resized.batch([golden_pixels(rgb, height, width)])
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -96,7 +97,7 @@ def test_input(image: str, shared: Path) -> None:
         spec = build_model(ALIGNED_TOO, 80).input_spec
     rgb = reference.image_rgb(image)
     exact = exact_cubic(rgb, *spec.resized(*rgb.shape[:2]))
-    golden, _ = golden_input(spec, image, exact)
+    golden, _ = golden_input(spec, rgb)
     description = json.loads((reference.folder / "models" / f"{ALIGNED_TOO}.golden.json").read_text())
     expected = description["images"][image]["tensors"]["input.image"]
     assert list(golden.shape) == expected["shape"]
@@ -115,7 +116,7 @@ def record(subject: Subject, recorder: Recorder) -> Detections:
     model, image = subject.model, recorder.image
     rgb = subject.reference.image_rgb(image)
     spec = model.input_spec
-    pixels, sizes = golden_input(spec, image, exact_cubic(rgb, *spec.resized(*rgb.shape[:2])))
+    pixels, sizes = golden_input(spec, rgb)
     recorder.see("input.image", paddle.to_tensor(pixels))
     images = paddle.to_tensor(pixels)
     with recorder.following(model), paddle.no_grad():

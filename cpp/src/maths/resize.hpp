@@ -68,7 +68,9 @@ INSTSEG_HOST_DEVICE inline SampleTaps<taps_of(sampling)> sample_taps(int i, doub
       const auto t = static_cast<float>(position - floor);
       return {{clamp_sample(first, source), clamp_sample(first + 1, source)}, {1.0F - t, t}};
     } else {
-      const double t = position - floor;
+      // The distances are 1 + t and so on, of a t that was rounded as it was added to 1.
+      const float after_first = 1.0F + static_cast<float>(position - floor);
+      const double t = double{after_first} - 1;
       const double w0 = cubic_far(1 + t);
       const double w1 = cubic_near(t);
       const double w2 = cubic_near(1 - t);
@@ -87,16 +89,26 @@ INSTSEG_HOST_DEVICE inline void store(float sum, std::int16_t& kept) {
   kept = static_cast<std::int16_t>(static_cast<std::int32_t>(sum) >> 4);
 }
 
-// A pixel's level from its column of the resized rows.
-INSTSEG_HOST_DEVICE inline float cubic_level(float v0, float v1, float v2, float v3, float w0,
-                                             float w1, float w2, float w3) {
-  // Adding and subtracting 1.5 * 2^23 rounds to the nearest whole number, halves to even.
-  constexpr float kRound = 12582912.0F;
-  float level = w0 * v0 + w1 * v1 + w2 * v2 + w3 * v3;
-  level = level < 0.0F ? 0.0F : level;
-  level = level > 255.0F ? 255.0F : level;
+// The sums of a cubic resize, along a row and then down a column, in the order and with the fused
+// products of OpenCV's IPP build on a processor that has them: where a sum lies between two levels,
+// the last bit decides.
+INSTSEG_HOST_DEVICE inline float cubic_row_sum(const float (&v)[4], const float* w) {
+  return std::fma(v[3], w[3], std::fma(v[2], w[2], std::fma(v[1], w[1], v[0] * w[0])));
+}
+INSTSEG_HOST_DEVICE inline float cubic_column_sum(const float (&v)[4], const float* w) {
+  return std::fma(v[0], w[0], v[1] * w[1]) + std::fma(v[2], w[2], v[3] * w[3]);
+}
+
+INSTSEG_HOST_DEVICE inline float clamp_level(float sum) {
+  sum = sum < 0.0F ? 0.0F : sum;
+  return sum > 255.0F ? 255.0F : sum;
+}
+// To the nearest whole number, halves to even; for levels.
+INSTSEG_HOST_DEVICE inline float round_level(float level) {
+  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23
   return (level + kRound) - kRound;
 }
+
 INSTSEG_HOST_DEVICE inline float linear_level(float v0, float v1, float w0, float w1) {
   return w0 * v0 + w1 * v1;
 }

@@ -122,13 +122,35 @@ class RowTask {
       }
       const Normalization& normalization = normalization_[channel];
       if constexpr (sampling == Sampling::cubic) {
-        combine_cubic(plane_rows, weights, resized_.width, normalization, out);
+        const int source_channel = source_plane_[channel];
+        combine_cubic(plane_rows, weights, resized_.width, normalization, out,
+                      [&](int x) { return cubic_level(offsets, weights, x, source_channel); });
       } else if constexpr (sampling == Sampling::linear) {
         combine_linear(plane_rows, weights, resized_.width, normalization, out);
       } else {
         combine_fixed_linear(plane_rows, weights, resized_.width, normalization, out);
       }
     }
+  }
+
+  // One level from its 16 pixels, to the last bit as maths/resize.hpp defines it.
+  float cubic_level(const int* rows, const float* row_weights, int x, int channel) const {
+    const AxisSampling& axis = scratch_.x;
+    const int* offsets = axis.offsets.data() + std::ptrdiff_t{x} * kTaps;
+    const float* weights = axis.weights.data() + std::ptrdiff_t{x} * kTaps;
+    float kept[4];
+    for (int j = 0; j < 4; ++j) {
+      const std::uint8_t* row = image_.data + rows[j] * image_.stride + channel;
+      float pixels[4];
+      for (int k = 0; k < 4; ++k) {
+        const int column = axis.gathered.empty()
+                               ? offsets[k]
+                               : axis.gathered[static_cast<std::size_t>(offsets[k])];
+        pixels[k] = static_cast<float>(row[std::ptrdiff_t{column} * pixel_bytes_]);
+      }
+      kept[j] = cubic_row_sum(pixels, weights);
+    }
+    return round_level(clamp_level(cubic_column_sum(kept, row_weights)));
   }
 
   const Kept* resized_row(int y) {

@@ -40,9 +40,11 @@ void check_image(const ImageView& image);
 // is replicated to three channels, alpha is dropped.
 //
 // 8-bit images, the result rounded to 8 bits and then normalised:
-//   linear: OpenCV's fixed-point arithmetic, equal in every pixel. cubic (A = -0.75): exact
-//   weights, as OpenCV's IPP build (the wheels for x86) computes it; OpenCV without IPP rounds the
-//   weights to 11 bits and may differ by 1 of 255 in a few percent of the pixels.
+//   linear: OpenCV's fixed-point arithmetic, equal in every pixel. cubic (A = -0.75): as OpenCV's
+//   IPP build (the wheels for x86) computes it where it fuses products, equal in every pixel, on
+//   any processor. Without fused products OpenCV itself adds in another order, which decides some
+//   ten values in a million; without IPP it rounds the weights to 11 bits and may differ by 1 of
+//   255 in a few percent of the pixels.
 // spec.normalize_first, linear only: as for a float image of normalised pixels (in OpenCV's IPP
 // build
 //   again: positions in double precision). The weights of a pixel sum to 1, so normalising the

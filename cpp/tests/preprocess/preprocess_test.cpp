@@ -72,6 +72,62 @@ TEST(Preprocess, CubicIsTheExactFormulaRounded) {
   }
 }
 
+// OpenCV's cubic resize of one pixel, with the products that it fuses.
+float fused_level(const ImageView& image, const InputSpec& spec, int x, int y, int plane) {
+  struct Axis {
+    int first;
+    float weight[4];
+  };
+  const auto split = [](int target, int source_size, int target_size) {
+    const double position = (target + 0.5) * (static_cast<double>(source_size) / target_size) - 0.5;
+    const double floor = std::floor(position);
+    const float sum = 1.0F + static_cast<float>(position - floor);
+    const double t = double{sum} - 1.0;
+    const auto far = [](double d) { return ((-0.75 * d + 3.75) * d - 6.0) * d + 3.0; };
+    const auto near = [](double d) { return (1.25 * d - 2.25) * d * d + 1.0; };
+    return Axis{static_cast<int>(floor) - 1,
+                {static_cast<float>(far(1 + t)), static_cast<float>(near(t)),
+                 static_cast<float>(near(1 - t)), static_cast<float>(far(2 - t))}};
+  };
+  const Axis columns = split(x, image.width, spec.width);
+  const Axis rows = split(y, image.height, spec.height);
+  float kept[4];
+  for (int j = 0; j < 4; ++j) {
+    kept[j] = 0;
+    for (int k = 0; k < 4; ++k) {
+      const double level =
+          source_level(image, columns.first + k, rows.first + j, plane, spec.color);
+      kept[j] = std::fma(static_cast<float>(level), columns.weight[k], kept[j]);
+    }
+  }
+  const float sum = std::fma(kept[0], rows.weight[0], kept[1] * rows.weight[1]) +
+                    std::fma(kept[2], rows.weight[2], kept[3] * rows.weight[3]);
+  return std::nearbyint(std::min(std::max(sum, 0.0F), 255.0F));
+}
+
+TEST(Preprocess, CubicIsOpenCVsFusedSum) {
+  // Ratios of small numbers, so that many sums lie in the middle between two levels.
+  int middle = 0;
+  for (const Sizes& sizes : {Sizes{48, 60, 80, 100}, Sizes{64, 64, 40, 160}, Sizes{50, 30, 20, 90},
+                             Sizes{40, 900, 64, 45}}) {
+    const TestImage image = noise(sizes.height, sizes.width, PixelFormat::bgr8, 5);
+    const auto spec = make_spec(sizes.target_height, sizes.target_width, Interpolation::cubic);
+    const std::vector<float> out = run(image.view, spec);
+    std::size_t at = 0;
+    for (int plane = 0; plane < 3; ++plane) {
+      for (int y = 0; y < spec.height; ++y) {
+        for (int x = 0; x < spec.width; ++x, ++at) {
+          const double exact = exact_level(image.view, spec, x, y, plane);
+          middle += exact > 0 && exact < 255 && std::abs(exact - std::floor(exact) - 0.5) < 1e-5;
+          ASSERT_EQ(out[at], fused_level(image.view, spec, x, y, plane))
+              << name_of(sizes) << " at " << x << ", " << y << ": " << exact;
+        }
+      }
+    }
+  }
+  EXPECT_GT(middle, 20);
+}
+
 // Rows and sums from cv2.resize of OpenCV 5.0.
 TEST(Preprocess, AgreesWithOpenCV) {
   const TestImage image = pattern();

@@ -95,8 +95,7 @@ struct PreprocessBody {
       if constexpr (sampling == Sampling::linear) {
         return linear_level(kept[0], kept[1], row.weight[0], row.weight[1]);
       } else {
-        return cubic_level(kept[0], kept[1], kept[2], kept[3], row.weight[0], row.weight[1],
-                           row.weight[2], row.weight[3]);
+        return round_level(clamp_level(cubic_column_sum(kept, row.weight)));
       }
     }
   }
@@ -104,13 +103,16 @@ struct PreprocessBody {
   // The value of a resized row at one column.
   INSTSEG_KERNEL static float across(const SourceImage& image, const SampleTaps<kTaps>& column,
                                      int y, int channel) {
-    const std::uint8_t* const pixels = image.pixels + y * image.stride + channel;
-    float sum = 0.0F;
+    const std::uint8_t* const row = image.pixels + y * image.stride + channel;
+    float pixels[kTaps];
     for (int k = 0; k < kTaps; ++k) {
-      sum += column.weight[k] *
-             static_cast<float>(pixels[std::int64_t{column.offset[k]} * image.pixel_bytes]);
+      pixels[k] = static_cast<float>(row[std::int64_t{column.offset[k]} * image.pixel_bytes]);
     }
-    return sum;
+    if constexpr (sampling == Sampling::cubic) {
+      return cubic_row_sum(pixels, column.weight);
+    } else {
+      return pixels[0] * column.weight[0] + pixels[1] * column.weight[1];
+    }
   }
 };
 
