@@ -71,9 +71,6 @@ def evaluate_stages(bundle: Path, stages: dict[str, RunStage], dataset: Path, ca
         for index in range(len(samples)):
             sample = samples[index]
             result = predictor(np.ascontiguousarray(sample.image[..., ::-1]))
-            height, width = sample.original_size
-            rles = [{"size": [height, width], "counts": mask.rle(height, width)} for mask in result.packed_masks]
-            ids = np.asarray(category_ids)[result.class_ids]
-            evaluator.add(sample.image_id, result.boxes, result.scores, ids, rles)
+            evaluator.add_result(sample.image_id, result, category_ids)
     mask = evaluator.evaluate().mask
     return Accuracy(mask.ap, mask.ap50)

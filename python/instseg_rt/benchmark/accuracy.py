@@ -64,10 +64,7 @@ class AccuracyCheck:
         try:
             evaluator = CocoEvaluator(self._file.path)
             for image_id, result in zip(self._file.images, predictor.predict(paths, threshold=0.0), strict=True):
-                height, width = result.orig_shape
-                masks = [{"size": [height, width], "counts": mask.rle(height, width)} for mask in result.packed_masks]
-                categories = [predictor.info.category_ids[class_id] for class_id in result.class_ids]
-                evaluator.add(image_id, result.boxes, result.scores, categories, masks)
+                evaluator.add_result(image_id, result, predictor.info.category_ids)
             metrics = evaluator.evaluate()
         except DataError as error:
             raise BenchmarkError(str(error)) from error

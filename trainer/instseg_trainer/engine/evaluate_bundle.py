@@ -26,18 +26,16 @@ def evaluate_bundle(
     """
     evaluator = CocoEvaluator(dataset.annotation_file)
     with instseg_rt.Predictor(bundle, threshold=0.0) as predictor:
-        category_ids = np.asarray(predictor.info.category_ids)
-        if tuple(predictor.info.category_ids) != tuple(dataset.category_ids):
+        category_ids = predictor.info.category_ids
+        if tuple(category_ids) != tuple(dataset.category_ids):
             raise ConfigError(
-                f"{bundle}: its category ids {list(predictor.info.category_ids)[:5]}… are not those of "
+                f"{bundle}: its category ids {list(category_ids)[:5]}… are not those of "
                 f"{dataset.annotation_file} ({list(dataset.category_ids)[:5]}…): export with "
                 f"--labels {dataset.annotation_file}"
             )
         for index in range(len(dataset)):
             sample = dataset[index]
             result = predictor(np.ascontiguousarray(sample.image[..., ::-1]))
-            height, width = sample.original_size
-            rles = [{"size": [height, width], "counts": mask.rle(height, width)} for mask in result.packed_masks]
-            evaluator.add(sample.image_id, result.boxes, result.scores, category_ids[result.class_ids], rles)
+            evaluator.add_result(sample.image_id, result, category_ids)
             on_progress(index + 1)
     return evaluator.evaluate(), evaluator

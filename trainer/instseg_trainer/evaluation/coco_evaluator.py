@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
@@ -20,6 +20,9 @@ from instseg_trainer.data.annotation import is_number, parse_box, parse_shape
 from instseg_trainer.data.coco_file import AnnotationEntry, CocoFile
 from instseg_trainer.data.errors import DataError
 from instseg_trainer.data.rle import RunLength
+
+if TYPE_CHECKING:
+    from instseg_rt.result import Result
 
 _logger = logging.getLogger(__name__)
 
@@ -100,6 +103,12 @@ class CocoEvaluator:
         for index, entry in enumerate(entries):
             evaluator._add_entry(entry, f"{path}: detection {index}")
         return evaluator
+
+    def add_result(self, image_id: int, result: Result, category_ids: ArrayLike) -> None:
+        """As `add`, for what a bundle's predictor found; `category_ids`: the bundle's, of each class id."""
+        height, width = result.orig_shape
+        rles = [{"size": [height, width], "counts": mask.rle(height, width)} for mask in result.packed_masks]
+        self.add(image_id, result.boxes, result.scores, np.asarray(category_ids)[result.class_ids], rles)
 
     def add(
         self,
