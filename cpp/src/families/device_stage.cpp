@@ -168,8 +168,9 @@ std::string capacity_obstacle(int keep_top_k) {
   if (keep_top_k >= 0 && keep_top_k <= kMaxDetections) {
     return {};
   }
-  return "decode.keep_top_k is " + std::to_string(keep_top_k) + ", on the GPU at most " +
-         std::to_string(kMaxDetections) + " detections of an image are kept";
+  return "decode.keep_top_k keeps " +
+         (keep_top_k < 0 ? std::string("all") : std::to_string(keep_top_k)) +
+         " detections of an image, on the GPU " + std::to_string(kMaxDetections) + " at most";
 }
 
 std::unique_ptr<DeviceRun> make_device_stage_run(const Session& session,

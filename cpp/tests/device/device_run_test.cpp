@@ -262,7 +262,8 @@ TEST_P(DeviceFamilyTest, GoesOnAfterMemoryWasShort) {
   expect_same(device.predict(view(), 0.2F).front(), cpu.predict(view(), 0.2F).front());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DeviceFamilyTest, ::testing::Values("ppyoloe_seg"),
+INSTANTIATE_TEST_SUITE_P(All, DeviceFamilyTest,
+                         ::testing::Values("ppyoloe_seg", "mask_rtdetr", "solov2"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST_F(DeviceTest, AnErrorNamesTheOpThatFailed) {
@@ -302,7 +303,7 @@ TEST_F(DeviceTest, SaysThatThereIsNoSuchGpu) {
 
 TEST_F(DeviceTest, SaysThatDetectionsHaveNoBound) {
   const ChangedBundle changed(bundle_of("ppyoloe_seg"), "keep_top_k", "-1");
-  expect_on_cpu(changed.path(), "decode.keep_top_k is -1");
+  expect_on_cpu(changed.path(), "decode.keep_top_k keeps all detections");
 }
 
 TEST_F(DeviceTest, SaysThatBatchesAreTooLarge) {
