@@ -192,6 +192,28 @@ TEST_P(DeviceFamilyTest, OneCopyEachWayPerBatchAndNoAllocation) {
   EXPECT_EQ(counts().allocations, 0);
 }
 
+// Room for masks follows what they need: more than was expected costs one more copy, once.
+TEST_F(DeviceTest, MasksThatNeedMoreRoom) {
+  const Predictor device(bundle_of("mask_rtdetr"), on_gpu());
+  const Predictor cpu(bundle_of("mask_rtdetr"), on_cpu());
+  const Picture picture(600, 800, 2);
+  const ImageView view = picture.view();
+  const std::span<const ImageView> views(&view, 1);
+  const std::vector<Result> expected = cpu.predict(views, 0.0F);
+  std::int64_t words = 0;
+  for (const Instance& instance : expected.front().instances) {
+    words += std::ssize(instance.mask.words());
+  }
+  ASSERT_GT(words, 2 * 600 * 800 / 32) << "the masks fit into the room that they have at first";
+
+  expect_same(device.predict(views, 0.0F).front(), expected.front());
+  EXPECT_EQ(counts().downloads, 2);
+  gpu().reset();
+  expect_same(device.predict(views, 0.0F).front(), expected.front());
+  EXPECT_EQ(counts().downloads, 1);
+  EXPECT_EQ(counts().allocations, 0);
+}
+
 TEST_P(DeviceFamilyTest, NothingAboveTheHighestThreshold) {
   const Predictor device(bundle(), on_gpu());
   EXPECT_EQ(count_instances(device.predict(views(), 1.0F)), 0U);
@@ -275,6 +297,8 @@ TEST_F(DeviceTest, AnErrorNamesTheOpThatFailed) {
     testing::expect_error(ErrorCode::backend, {"CUDA op '" + std::string(op) + "' failed"},
                           [&] { (void)device(view); });
   }
+  gpu().failing_op = nullptr;
+  (void)device(view);
 }
 
 // Where the ops run on the CPU although the network is on the GPU: the part of the reason.
