@@ -64,7 +64,7 @@ class CudaQueue {
     check(name, function(&arguments, &memory, stream_, message.get()), message);
   }
 
-  // Between host and GPU, either way.
+  // Between host and GPU, either way, or within the GPU.
   void copy(void* target, const void* source, std::size_t bytes) const;
 
   // Waits for all that was put on the stream.

@@ -25,6 +25,9 @@ class DetectionLayout {
   DetectionLayout(int images, int capacity, std::int64_t words);
 
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  // All but the words, which come last: the same whatever `words` is.
+  [[nodiscard]] std::size_t head_bytes() const noexcept { return at_.words; }
+  [[nodiscard]] std::int64_t words() const noexcept { return words_; }
   // base: of bytes(), aligned to 256.
   [[nodiscard]] DetectionLists at(std::byte* base) const;
 

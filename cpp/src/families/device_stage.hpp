@@ -13,19 +13,22 @@
 
 namespace instseg {
 
-// What a decoder turns into detections: some images of a batch.
+// What a decoder turns into detections: images first … first + images - 1 of a batch.
 struct DecodeCall {
   std::span<const TensorView> outputs;  // of the stage, of the whole batch, on the GPU
-  int first = 0;                        // image of the batch
+  int first = 0;
   int images = 0;
-  std::span<const PixelSize> resized;         // of these images, in the network input
-  PixelSize input;                            // of the network
-  std::span<const std::int32_t> image_sizes;  // of these images: height, width
+  const DeviceBatch& batch;
+  std::span<const std::int32_t> batch_sizes;  // of the batch's images: height, width
   float threshold = 0.0F;
   DetectionLists out;  // for these images, on the GPU
 
   // The part of an output that begins with image `first`.
   [[nodiscard]] const float* output(std::size_t index) const;
+  // Height and width of each image, as ops take them.
+  [[nodiscard]] const std::int32_t* image_sizes() const {
+    return batch_sizes.data() + std::ptrdiff_t{2} * first;
+  }
 };
 
 // From the outputs of a stage to detections and masks. Used by many threads.

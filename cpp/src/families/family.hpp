@@ -60,14 +60,12 @@ class Family {
                    ThreadPool& pool, std::span<Result> results) const = 0;
 
   // Why the work around the stages cannot be done on the GPU; empty where it can.
-  [[nodiscard]] virtual std::string device_obstacle() const {
-    return "the family's work around its stages is written for the CPU only";
-  }
+  [[nodiscard]] virtual std::string device_obstacle() const = 0;
 
   // The same as create_context and run, on the GPU that the stages are on. Only without an
   // obstacle.
   [[nodiscard]] virtual std::unique_ptr<DeviceRun> create_device_run(
-      const CudaDevice& device) const;
+      const CudaDevice& device) const = 0;
 };
 
 // Compiles a stage of the bundle.

@@ -78,7 +78,7 @@ class MaskRtdetrDecoder final : public DeviceDecoder {
     select.classes = sizes_.classes;
     select.top_k = spec.top_k;
     select.score_threshold = spec.score_threshold;
-    select.image_sizes = call.image_sizes.data();
+    select.image_sizes = call.image_sizes();
     select.out = call.out.list;
     select.out.image_boxes = call.out.boxes;
     queue.run("query_select", &instseg_cuda_ops::query_select, select);
@@ -94,7 +94,7 @@ class MaskRtdetrDecoder final : public DeviceDecoder {
     masks.queries = sizes_.queries;
     masks.rows = sizes_.height;
     masks.columns = sizes_.width;
-    masks.image_sizes = call.image_sizes.data();
+    masks.image_sizes = call.image_sizes();
     masks.threshold = spec.mask_threshold;
     masks.out = call.out.masks;
     queue.run("query_masks", &instseg_cuda_ops::query_masks, masks);

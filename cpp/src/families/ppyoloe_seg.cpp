@@ -119,7 +119,7 @@ class PpyoloeSegDecoder final : public DeviceDecoder {
     masks.columns = geometry_.prototype_width;
     masks.network_height = parameters_.mask.network_height;
     masks.network_width = parameters_.mask.network_width;
-    masks.image_sizes = call.image_sizes.data();
+    masks.image_sizes = call.image_sizes();
     masks.threshold = parameters_.mask.threshold;
     masks.out = call.out.masks;
     queue.run("prototype_masks", &instseg_cuda_ops::prototype_masks, masks);

@@ -42,10 +42,6 @@ const Entry& find(const BundleInfo& bundle) {
 
 }  // namespace
 
-std::unique_ptr<DeviceRun> Family::create_device_run(const CudaDevice& /*device*/) const {
-  throw Error(ErrorCode::internal, "create_device_run: " + device_obstacle());
-}
-
 void check_family(const BundleInfo& bundle) { find(bundle).check(bundle); }
 
 std::unique_ptr<Family> create_family(const BundleInfo& bundle, const SessionFactory& sessions) {

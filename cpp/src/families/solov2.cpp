@@ -147,7 +147,7 @@ class Solov2Decoder final : public DeviceDecoder {
   void enqueue(CudaQueue& queue, const DecodeCall& call) const override {
     const std::span<const std::int64_t> shape = call.outputs[kFeatures].shape;
     const PixelSize features{static_cast<int>(shape[2]), static_cast<int>(shape[3])};
-    expect_feature_stride(stage_, call.input, features);
+    expect_feature_stride(stage_, call.batch.input, features);
     const Solov2Spec spec = spec_above(layout_.spec, call.threshold);
     std::array<instseg_cuda_solov2_level, INSTSEG_CUDA_MAX_LEVELS> levels{};
     const float* scores = call.output(kScores);
@@ -166,10 +166,11 @@ class Solov2Decoder final : public DeviceDecoder {
     decode.features = call.output(kFeatures);
     decode.rows = features.height;
     decode.columns = features.width;
-    decode.resized_height = call.resized.front().height;
-    decode.resized_width = call.resized.front().width;
-    decode.image_height = call.image_sizes[0];
-    decode.image_width = call.image_sizes[1];
+    const PixelSize resized = call.batch.resized[static_cast<std::size_t>(call.first)];
+    decode.resized_height = resized.height;
+    decode.resized_width = resized.width;
+    decode.image_height = call.image_sizes()[0];
+    decode.image_width = call.image_sizes()[1];
     decode.score_threshold = spec.score_threshold;
     decode.mask_threshold = spec.mask_threshold;
     decode.result_threshold = spec.result_threshold;

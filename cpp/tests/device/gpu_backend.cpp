@@ -3,6 +3,8 @@
 #include <dlfcn.h>
 
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <numeric>
 #include <vector>
 
@@ -33,9 +35,28 @@ const instseg_backend& openvino() { return inner().backend->functions(); }
 struct Context {
   instseg_session* session;
   instseg_context* running;
-  void* stream = nullptr;
+  std::shared_ptr<void> stream;
   std::vector<CudaMemory> memory;  // of the outputs
 };
+
+// One for all contexts of a group.
+std::shared_ptr<void> stream_of(std::uint64_t group) {
+  static std::mutex mutex;
+  static std::map<std::uint64_t, std::weak_ptr<void>> streams;
+  const std::lock_guard lock(mutex);
+  std::shared_ptr<void> stream = group == 0 ? nullptr : streams[group].lock();
+  if (!stream) {
+    PluginMessage message;
+    void* made = nullptr;
+    (void)inner().ops->table().stream_create(&made, message.get());
+    stream = {made, [](void* old) {
+                PluginMessage ignored;
+                (void)inner().ops->table().stream_destroy(old, ignored.get());
+              }};
+    streams[group] = stream;
+  }
+  return stream;
+}
 
 Context& unwrap(instseg_context* context) { return *reinterpret_cast<Context*>(context); }
 
@@ -67,17 +88,14 @@ std::int32_t context_create(instseg_session* session, const instseg_context_opti
   for (std::size_t i = 0; i < count; ++i) {
     made->memory.emplace_back(CudaDevice{inner().ops, 0}, CudaPlace::device);
   }
-  *context = reinterpret_cast<instseg_context*>(made.get());
-  const std::int32_t status = inner().ops->table().stream_create(&made->stream, message);
-  (void)made.release();
-  return status;
+  made->stream = stream_of(options->group);
+  *context = reinterpret_cast<instseg_context*>(made.release());
+  return INSTSEG_STATUS_OK;
 }
 
 void context_destroy(instseg_context* context) {
   const std::unique_ptr<Context> owned{&unwrap(context)};
   openvino().context_destroy(owned->running);
-  PluginMessage message;
-  (void)inner().ops->table().stream_destroy(owned->stream, message.get());
 }
 
 std::int32_t context_run(instseg_context* context, const instseg_memory* inputs,
@@ -117,7 +135,7 @@ instseg_backend make_backend() {
   made.session_statistics = nullptr;
   made.context_enqueue = context_enqueue;
   made.context_stream = [](const instseg_context* context) {
-    return reinterpret_cast<const Context*>(context)->stream;
+    return reinterpret_cast<const Context*>(context)->stream.get();
   };
   return made;
 }

@@ -202,7 +202,10 @@ std::int32_t copy(void* target, const void* source, std::size_t bytes, void* str
                   instseg_message* message) {
   return guarded(message, [&] {
     const Access access;
-    if (arena().holds(source)) {
+    if (arena().holds(source) && arena().holds(target)) {
+      (void)stream_of(stream);
+      std::memcpy(target, source, bytes);
+    } else if (arena().holds(source)) {
       const auto* const from = static_cast<const std::byte*>(source);
       stream_of(stream).downloads.push_back({target, {from, from + bytes}});
       count(&Counts::downloads);
