@@ -162,13 +162,12 @@ struct Predictor::Impl {
     const std::span<Result> results = all_results.subspan(first, count);
     const Stopwatch stopwatch;
     const PixelSize size = place_batch(context, images, first, all.size());
-    if (!context.device) {
-      preprocess_batch(context, images, size, first, all.size());
-    }
-    const double preprocess_ms = stopwatch.milliseconds();
+    double preprocess_ms = 0.0;
     if (context.device) {
       context.device->run({images, context.resized, size}, keep_above, pool, results);
     } else {
+      preprocess_batch(context, images, size, first, all.size());
+      preprocess_ms = stopwatch.milliseconds();
       family->run(*context.family, context.images, keep_above, pool, results);
     }
     const double total_ms = stopwatch.milliseconds();

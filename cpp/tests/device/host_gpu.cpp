@@ -75,7 +75,14 @@ class Arena {
   }
   bool release(void* data) {
     const std::lock_guard lock(mutex_);
-    return sizes_.erase(static_cast<std::byte*>(data)) == 1;
+    const auto found = sizes_.find(static_cast<std::byte*>(data));
+    if (found == sizes_.end()) {
+      return false;
+    }
+    // Its pages, which no other memory has.
+    (void)madvise(found->first - kAlignment, found->second + kAlignment, MADV_DONTNEED);
+    sizes_.erase(found);
+    return true;
   }
   [[nodiscard]] bool holds(const void* pointer) const {
     return pointer >= base_ && pointer < base_ + kBytes;
