@@ -24,7 +24,8 @@ constexpr int kWarmUpRuns = 2;
 
 // What one running call uses.
 struct Context {
-  std::unique_ptr<FamilyContext> family;
+  std::unique_ptr<DeviceRun> device;       // where the ops run on the GPU
+  std::unique_ptr<FamilyContext> family;   // where they run on the CPU
   std::vector<PreprocessScratch> scratch;  // one per image of the batch
   std::vector<PixelSize> resized;
   std::vector<BatchImage> images;
@@ -81,6 +82,43 @@ bool has_engines_for(const BundleInfo& bundle, const Backend& backend) {
   });
 }
 
+// Where the work around the stages is done.
+struct OpsChoice {
+  std::optional<CudaDevice> gpu;
+  OpsPlace place;
+};
+
+// On the GPU wherever the network is there, the backend lets others use its memory, and the library
+// of CUDA ops can be used; else on the CPU, with the reason.
+OpsChoice choose_ops(const Backend& backend, const Family& family, const BundleInfo& bundle,
+                     const std::string& device) {
+  const auto on_cpu = [](const std::string& reason) {
+    return OpsChoice{std::nullopt, {"cpu", reason}};
+  };
+  const std::optional<int> index = gpu_index(device);
+  if (!index) {
+    return on_cpu({});
+  }
+  if (!backend.has_device_memory()) {
+    return on_cpu("backend '" + backend.name() + "' keeps inputs and outputs on the host");
+  }
+  if (const std::string obstacle = family.device_obstacle(); !obstacle.empty()) {
+    return on_cpu(obstacle);
+  }
+  if (bundle.batch.max > INSTSEG_CUDA_MAX_IMAGES) {
+    return on_cpu("the bundle's batch.max is " + std::to_string(bundle.batch.max) +
+                  ", the CUDA ops take " + std::to_string(INSTSEG_CUDA_MAX_IMAGES) +
+                  " images at most");
+  }
+  try {
+    std::shared_ptr<const CudaOps> ops = load_cuda_ops();
+    ops->expect_gpu(*index);
+    return {CudaDevice{std::move(ops), *index}, {device, {}}};
+  } catch (const Error& error) {
+    return on_cpu(error.what());
+  }
+}
+
 }  // namespace
 
 struct Predictor::Impl {
@@ -93,6 +131,7 @@ struct Predictor::Impl {
         backend_name(backend->name()),
         backend_version(backend->version()),
         family(create_family(bundle, [this](const StageSpec& stage) { return compile(stage); })),
+        ops_choice(choose_ops(*backend, *family, bundle, asked.device)),
         pool(pool_threads(asked.threads)),
         contexts(asked.contexts, [this] { return create_context(); }) {}
 
@@ -108,7 +147,11 @@ struct Predictor::Impl {
   [[nodiscard]] std::unique_ptr<Context> create_context() const {
     auto context = std::make_unique<Context>();
     const ContextGroup group;  // the stages of one call run one after the other
-    context->family = family->create_context();
+    if (ops_choice.gpu) {
+      context->device = family->create_device_run(*ops_choice.gpu);
+    } else {
+      context->family = family->create_context();
+    }
     return context;
   }
 
@@ -118,9 +161,15 @@ struct Predictor::Impl {
     const std::span<const ImageView> images = all.subspan(first, count);
     const std::span<Result> results = all_results.subspan(first, count);
     const Stopwatch stopwatch;
-    preprocess_batch(context, images, first, all.size());
-    const double preprocess_ms = stopwatch.milliseconds();
-    family->run(*context.family, context.images, keep_above, pool, results);
+    const PixelSize size = place_batch(context, images, first, all.size());
+    double preprocess_ms = 0.0;
+    if (context.device) {
+      context.device->run({images, context.resized, size}, keep_above, pool, results);
+    } else {
+      preprocess_batch(context, images, size, first, all.size());
+      preprocess_ms = stopwatch.milliseconds();
+      family->run(*context.family, context.images, keep_above, pool, results);
+    }
     const double total_ms = stopwatch.milliseconds();
     for (std::size_t i = 0; i < results.size(); ++i) {
       results[i].image_height = images[i].height;
@@ -131,15 +180,21 @@ struct Predictor::Impl {
     }
   }
 
-  // first, total: position of the batch in the caller's images, for messages.
-  void preprocess_batch(Context& context, std::span<const ImageView> images, std::size_t first,
-                        std::size_t total) {
+  // Checks the images, and returns the size of the network input. first, total: position of the
+  // batch in the caller's images, for messages.
+  PixelSize place_batch(Context& context, std::span<const ImageView> images, std::size_t first,
+                        std::size_t total) const {
     context.resized.clear();
     for (std::size_t i = 0; i < images.size(); ++i) {
       name_image(first + i, total, [&] { check_image(images[i]); });
       context.resized.push_back(resized_size(bundle.input, {images[i].height, images[i].width}));
     }
-    const PixelSize size = input_size(bundle.input, context.resized);
+    return input_size(bundle.input, context.resized);
+  }
+
+  // first, total: as above.
+  void preprocess_batch(Context& context, std::span<const ImageView> images, PixelSize size,
+                        std::size_t first, std::size_t total) {
     const std::span<float> input = context.family->input(static_cast<int>(images.size()), size);
     const std::size_t image_size = input.size() / images.size();
     context.images.resize(images.size());
@@ -167,6 +222,7 @@ struct Predictor::Impl {
   const std::string backend_version;
   std::vector<const Session*> sessions;  // the family's
   const std::unique_ptr<Family> family;
+  const OpsChoice ops_choice;
   ThreadPool pool;
   ContextPool<Context> contexts;
 };
@@ -219,6 +275,7 @@ const std::string& Predictor::backend() const noexcept { return impl_->backend_n
 const std::string& Predictor::backend_version() const noexcept { return impl_->backend_version; }
 const std::string& Predictor::precision() const noexcept { return impl_->options.precision; }
 float Predictor::threshold() const noexcept { return impl_->threshold; }
+const OpsPlace& Predictor::ops() const noexcept { return impl_->ops_choice.place; }
 
 std::vector<StageStatistics> Predictor::statistics() const {
   std::vector<StageStatistics> found;

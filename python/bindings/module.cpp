@@ -91,6 +91,15 @@ py::list list_backends() {
   return list;
 }
 
+py::dict cuda_ops_dict() {
+  const CudaOpsInfo info = cuda_ops();
+  py::dict entry;
+  entry["path"] = info.path.empty() ? py::none() : py::object(py::str(info.path.string()));
+  entry["available"] = info.available;
+  entry["error"] = info.available ? py::none() : py::object(py::str(info.error));
+  return entry;
+}
+
 }  // namespace
 
 std::filesystem::path to_path(const py::object& path) {
@@ -134,6 +143,7 @@ PYBIND11_MODULE(_core, module) {
       },
       py::arg("backend"), py::arg("folder"));
   module.def("describe_device", device_dict, py::arg("backend"), py::arg("device"));
+  module.def("cuda_ops", cuda_ops_dict);
   hint_wheel("openvino", "openvino", "libs");
   hint_wheel("tensorrt", "tensorrt_libs", "");
   hint_wheel("tensorrt_rtx", "tensorrt_rtx_libs", "");

@@ -130,6 +130,8 @@ void bind_predictor(py::module_& module) {
       .def_property_readonly("device", &Predictor::device)
       .def_property_readonly("backend", &Predictor::backend)
       .def_property_readonly("backend_version", &Predictor::backend_version)
+      .def_property_readonly("ops_device", [](const Predictor& p) { return p.ops().device; })
+      .def_property_readonly("ops_reason", [](const Predictor& p) { return p.ops().reason; })
       .def_property_readonly("precision", &Predictor::precision)
       .def_property_readonly("threshold", &Predictor::threshold);
 }

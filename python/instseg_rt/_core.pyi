@@ -259,6 +259,10 @@ class Predictor:
     @property
     def backend_version(self) -> str: ...
     @property
+    def ops_device(self) -> str: ...
+    @property
+    def ops_reason(self) -> str: ...
+    @property
     def precision(self) -> str: ...
     @property
     def threshold(self) -> float: ...
@@ -301,6 +305,16 @@ class Device(TypedDict):
 
 def describe_device(backend: str, device: str) -> Device:
     """What a backend of GPUs says about a device; UnsupportedError with the reason why it cannot be used."""
+
+class CudaOps(TypedDict):
+    """path: None where there is no library, or it cannot be loaded. available: and it finds a GPU."""
+
+    path: str | None
+    available: bool
+    error: str | None
+
+def cuda_ops() -> CudaOps:
+    """The library of CUDA ops, or why it cannot be used."""
 
 class Backend(TypedDict):
     """path: of the plug-in; None for a backend in Python."""

@@ -132,6 +132,14 @@ class Predictor(Closing):
         return f"{self._core.backend} {self._core.backend_version}".rstrip()
 
     @property
+    def ops(self) -> str:
+        """Where the work around the network is done: "cpu", or the device; with the reason where it is the CPU while
+        the network is on a GPU.
+        """
+        reason = self._core.ops_reason
+        return f"{self._core.ops_device}: {reason}" if reason else self._core.ops_device
+
+    @property
     def precision(self) -> str:
         """The precision that the stages are computed in."""
         return self._core.precision

@@ -36,7 +36,7 @@ def test_a_gpu(report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_core, "describe_device", lambda _name, _device: device)
     rows = report(plugin("openvino"), plugin("tensorrt"))["GPU"]
     assert rows["tensorrt on gpu:0"] == "Tesla T4, sm_75, 15.0 GiB, driver for CUDA 13.0, plug-in built with 12.9"
-    assert len(rows) == 2
+    assert list(rows) == ["NVIDIA driver", "tensorrt on gpu:0", "CUDA ops"]
 
 
 def test_the_reason_why_a_gpu_cannot_be_used(report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,6 +47,15 @@ def test_the_reason_why_a_gpu_cannot_be_used(report: Any, monkeypatch: pytest.Mo
     rows = report(plugin("tensorrt", "it needs libnvinfer.so.10"), plugin("tensorrt_rtx"))["GPU"]
     assert rows["tensorrt on gpu:0"] == "cannot be used: it needs libnvinfer.so.10"
     assert "no NVIDIA driver is loaded" in rows["tensorrt_rtx on gpu:0"]
+
+
+def test_the_cuda_ops(report: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INSTSEG_CUDA_LIBRARY", str(tmp_path / "libinstseg_cuda.so"))
+    row = report(plugin("openvino"))["GPU"]["CUDA ops"]
+    assert row.startswith("cannot be used, other work than networks is the CPU's: cannot load the CUDA ops from")
+    assert str(tmp_path) in row
+    monkeypatch.setattr(_core, "cuda_ops", lambda: {"path": "/ops.so", "available": True, "error": None})
+    assert report(plugin("openvino"))["GPU"]["CUDA ops"] == "/ops.so"
 
 
 def test_the_cache(report: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

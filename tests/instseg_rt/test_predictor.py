@@ -227,6 +227,7 @@ def test_description(predictor: Predictor, tiny_bundle: Path) -> None:
     assert predictor.info.path == tiny_bundle
     assert (predictor.device, predictor.precision) == ("cpu", "fp32")
     assert predictor.backend.startswith("openvino 20")
+    assert predictor.ops == "cpu"
 
 
 def test_timings(predictor: Predictor, colored_image: np.ndarray, tmp_path: Path) -> None:

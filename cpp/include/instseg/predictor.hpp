@@ -37,6 +37,12 @@ struct StageStatistics {
   std::uint64_t pinned_bytes = 0;    // on the host, for copies from and to the GPU
 };
 
+// Where the work before, between and after the stages is done.
+struct OpsPlace {
+  std::string device;  // "cpu", or that of the network
+  std::string reason;  // why it is the CPU where the network is on a GPU; else empty
+};
+
 // Finds and outlines objects in images with the model of a bundle.
 //
 //     instseg::Predictor predictor{"PP-YOLOE_seg-S.bundle", {.threshold = 0.5F}};
@@ -78,6 +84,7 @@ class INSTSEG_API Predictor {
       const noexcept;  // of the library that the backend uses
   [[nodiscard]] const std::string& precision() const noexcept;
   [[nodiscard]] float threshold() const noexcept;
+  [[nodiscard]] const OpsPlace& ops() const noexcept;
   // One entry per stage; none where the backend counts nothing. May be called while others predict.
   [[nodiscard]] std::vector<StageStatistics> statistics() const;
 
@@ -99,6 +106,17 @@ struct BackendInfo {
 // this library, and in `instseg/plugins` below it. Of plug-ins with one name, the first counts.
 // After them the backends that are registered in this process (those written in Python).
 [[nodiscard]] INSTSEG_API std::vector<BackendInfo> backends();
+
+// The library of CUDA ops, or the reason why it cannot be used.
+struct CudaOpsInfo {
+  std::filesystem::path path;  // empty where there is none, or it cannot be loaded
+  bool available = false;      // loaded, and it finds a GPU
+  std::string error;           // empty where available
+};
+
+// The file that the environment variable INSTSEG_CUDA_LIBRARY names, or else libinstseg_cuda.so in
+// the folders of the plug-ins; the first use loads it.
+[[nodiscard]] INSTSEG_API CudaOpsInfo cuda_ops();
 
 // A device as a backend sees it.
 struct DeviceInfo {

@@ -20,7 +20,9 @@ struct Instance {
 };
 
 // Milliseconds of the network call that an image went through. A call carries `batch` images, and
-// the times are those of the whole call: divide by `batch` for the cost of one image.
+// the times are those of the whole call: divide by `batch` for the cost of one image. Where the ops
+// run on the GPU (Predictor::ops), all that it does counts as inference, from the copy of the
+// pixels to the wait for the detections.
 struct Timings {
   double preprocess_ms = 0.0;
   double inference_ms = 0.0;

@@ -45,22 +45,6 @@ fs::path own_folder() {
   return fs::weakly_canonical(info.dli_fname, ignored).parent_path();
 }
 
-std::vector<fs::path> search_folders() {
-  std::vector<fs::path> folders;
-  if (const char* variable = std::getenv("INSTSEG_PLUGIN_PATH")) {
-    std::istringstream parts(variable);
-    for (std::string part; std::getline(parts, part, ':');) {
-      if (!part.empty()) {
-        folders.emplace_back(part);
-      }
-    }
-  }
-  const fs::path own = own_folder();
-  folders.push_back(own);
-  folders.push_back(own / "instseg" / "plugins");
-  return folders;
-}
-
 std::string join(const std::vector<fs::path>& paths) {
   std::string text;
   for (const fs::path& path : paths) {
@@ -193,9 +177,25 @@ instseg_device_info Backend::describe(const std::string& device) const {
   return info;
 }
 
+std::vector<fs::path> plugin_folders() {
+  std::vector<fs::path> folders;
+  if (const char* variable = std::getenv("INSTSEG_PLUGIN_PATH")) {
+    std::istringstream parts(variable);
+    for (std::string part; std::getline(parts, part, ':');) {
+      if (!part.empty()) {
+        folders.emplace_back(part);
+      }
+    }
+  }
+  const fs::path own = own_folder();
+  folders.push_back(own);
+  folders.push_back(own / "instseg" / "plugins");
+  return folders;
+}
+
 std::vector<PluginFile> find_plugins() {
   std::map<std::string, fs::path> by_name;
-  for (const fs::path& folder : search_folders()) {
+  for (const fs::path& folder : plugin_folders()) {
     std::error_code error;
     for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
          entry.increment(error)) {
@@ -257,7 +257,7 @@ std::shared_ptr<const Backend> load_backend(const std::string& name, const std::
   }
   if (!named_found) {
     reasons += "; no plug-in " + std::string(kPrefix) + (name.empty() ? "*" : name) +
-               std::string(kSuffix) + " in " + join(search_folders()) +
+               std::string(kSuffix) + " in " + join(plugin_folders()) +
                " (INSTSEG_PLUGIN_PATH adds folders)";
   } else if (name.empty() && device.starts_with("gpu") && !has_gpu_plugin()) {
     reasons +=

@@ -47,7 +47,11 @@ struct PluginFile {
   std::filesystem::path path;
 };
 
-// All plug-ins in the search folders, by name; of one name the first folder's.
+// Where plug-ins are looked for: the folders of INSTSEG_PLUGIN_PATH, that of this library, and
+// instseg/plugins below it.
+std::vector<std::filesystem::path> plugin_folders();
+
+// All plug-ins in those folders, by name; of one name the first folder's.
 std::vector<PluginFile> find_plugins();
 
 // Gives the registered backend `name`, or loads the plug-in of that name; with an empty name the

@@ -363,7 +363,7 @@ typedef struct instseg_cuda_ops {
   int32_t (*stream_create)(void** stream, instseg_message* message);
   int32_t (*stream_destroy)(void* stream, instseg_message* message);
   int32_t (*stream_wait)(void* stream, instseg_message* message); /* blocks the calling thread */
-  /* Between host and GPU, either way, in the order of the stream. */
+  /* Between host and GPU, either way, or within the GPU, in the order of the stream. */
   int32_t (*copy)(void* target, const void* source, size_t bytes, void* stream,
                   instseg_message* message);
 

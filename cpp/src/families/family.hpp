@@ -5,11 +5,14 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "backends/session.hpp"
 #include "core/buffer.hpp"
 #include "core/parallel.hpp"
+#include "device/cuda_queue.hpp"
+#include "device/image_upload.hpp"
 #include "instseg/bundle.hpp"
 #include "instseg/result.hpp"
 #include "preprocess/preprocess.hpp"
@@ -33,6 +36,18 @@ struct BatchImage {
   PreprocessInfo preprocess;  // its place in the network input
 };
 
+// One call on the GPU, with its buffers, which grow to the largest batch seen. Belongs to one
+// thread at a time.
+class DeviceRun {
+ public:
+  virtual ~DeviceRun() = default;
+
+  // From the pixels to `instances` and the inference and postprocess times of `results`, one per
+  // image. Instances have scores > threshold.
+  virtual void run(const DeviceBatch& batch, float threshold, ThreadPool& pool,
+                   std::span<Result> results) = 0;
+};
+
 class Family {
  public:
   virtual ~Family() = default;
@@ -43,6 +58,14 @@ class Family {
   // postprocess times of `results`, one per image. Instances have scores > threshold.
   virtual void run(FamilyContext& context, std::span<const BatchImage> images, float threshold,
                    ThreadPool& pool, std::span<Result> results) const = 0;
+
+  // Why the work around the stages cannot be done on the GPU; empty where it can.
+  [[nodiscard]] virtual std::string device_obstacle() const = 0;
+
+  // The same as create_context and run, on the GPU that the stages are on. Only without an
+  // obstacle.
+  [[nodiscard]] virtual std::unique_ptr<DeviceRun> create_device_run(
+      const CudaDevice& device) const = 0;
 };
 
 // Compiles a stage of the bundle.

@@ -5,6 +5,7 @@
 
 #include "core/stopwatch.hpp"
 #include "families/image_stage.hpp"
+#include "families/mask_rcnn_device.hpp"
 #include "families/mask_rcnn_layout.hpp"
 #include "families/roi_head.hpp"
 #include "families/stage_check.hpp"
@@ -15,20 +16,11 @@
 namespace instseg {
 namespace {
 
-enum BoxHeadOutput : std::size_t { kLogits, kDeltas };
-constexpr std::array<std::string_view, 2> kBoxHeadOutputs = {"logits", "deltas"};
-
-struct Sessions {
-  std::unique_ptr<Session> features;
-  std::vector<std::unique_ptr<Session>> box_heads;
-  std::unique_ptr<Session> mask_head;
-};
-
-Sessions compile(const BundleInfo& bundle, const MaskRcnnLayout& layout,
-                 const SessionFactory& factory) {
+MaskRcnnSessions compile(const BundleInfo& bundle, const MaskRcnnLayout& layout,
+                         const SessionFactory& factory) {
   const std::vector<std::string> names = layout.output_names();
   const std::vector<std::string_view> views(names.begin(), names.end());
-  Sessions sessions;
+  MaskRcnnSessions sessions;
   sessions.features = factory(with_output_order(find_stage(bundle, kFeaturesStage), views));
   for (const BoxHeadLayout& head : layout.box_heads) {
     sessions.box_heads.push_back(
@@ -69,7 +61,7 @@ struct MaskTarget {
 
 class MaskRcnnContext final : public ImageStageContext {
  public:
-  MaskRcnnContext(const Sessions& sessions, const MaskRcnnLayout& layout)
+  MaskRcnnContext(const MaskRcnnSessions& sessions, const MaskRcnnLayout& layout)
       : ImageStageContext(*sessions.features),
         box_rows(layout.box_heads.size()),
         mask_head(*sessions.mask_head, layout.mask_head.roi_align) {
@@ -91,7 +83,9 @@ class MaskRcnnContext final : public ImageStageContext {
 class MaskRcnn final : public Family {
  public:
   MaskRcnn(const BundleInfo& bundle, const SessionFactory& sessions)
-      : layout_(read_mask_rcnn(bundle)), sessions_(compile(bundle, layout_, sessions)) {}
+      : input_(bundle.input),
+        layout_(read_mask_rcnn(bundle)),
+        sessions_(compile(bundle, layout_, sessions)) {}
 
   [[nodiscard]] std::unique_ptr<FamilyContext> create_context() const override {
     return std::make_unique<MaskRcnnContext>(sessions_, layout_);
@@ -111,6 +105,15 @@ class MaskRcnn final : public Family {
                    [&](std::size_t i) { detect(context, i, images[i], threshold, results[i]); });
     run_mask_head(context, images, pool, results);
     set_times(results, context.inference_ms, total.milliseconds() - context.inference_ms);
+  }
+
+  [[nodiscard]] std::string device_obstacle() const override {
+    return mask_rcnn_device_obstacle(layout_);
+  }
+
+  [[nodiscard]] std::unique_ptr<DeviceRun> create_device_run(
+      const CudaDevice& device) const override {
+    return make_mask_rcnn_device_run(sessions_, layout_, device, input_);
   }
 
  private:
@@ -269,8 +272,9 @@ class MaskRcnn final : public Family {
     });
   }
 
+  InputSpec input_;
   MaskRcnnLayout layout_;
-  Sessions sessions_;
+  MaskRcnnSessions sessions_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "families/decode_parameters.hpp"
+#include "families/device_stage.hpp"
 #include "families/image_stage.hpp"
 #include "families/stage_check.hpp"
 #include "ops/query_decode.hpp"
@@ -54,11 +55,63 @@ class MaskRtdetrContext final : public ImageStageContext {
   std::vector<QueryScratch> scratch;  // one per image of the batch
 };
 
+// Of the best pairs, whose number the caller's threshold does not change, those above it.
+QuerySpec spec_above(QuerySpec spec, float threshold) {
+  spec.score_threshold = std::max(spec.score_threshold, threshold);
+  return spec;
+}
+
+class MaskRtdetrDecoder final : public DeviceDecoder {
+ public:
+  MaskRtdetrDecoder(const QuerySpec& parameters, const QueryOutputs& sizes)
+      : parameters_(parameters), sizes_(sizes) {}
+
+  [[nodiscard]] int capacity() const override { return parameters_.top_k; }
+
+  void enqueue(CudaQueue& queue, const DecodeCall& call) const override {
+    const QuerySpec spec = spec_above(parameters_, call.threshold);
+    instseg_cuda_query_select select{};
+    select.logits = call.output(kLogits);
+    select.boxes = call.output(kBoxes);
+    select.images = call.images;
+    select.queries = sizes_.queries;
+    select.classes = sizes_.classes;
+    select.top_k = spec.top_k;
+    select.score_threshold = spec.score_threshold;
+    select.image_sizes = call.image_sizes();
+    select.out = call.out.list;
+    select.out.image_boxes = call.out.boxes;
+    queue.run("query_select", &instseg_cuda_ops::query_select, select);
+
+    instseg_cuda_query_masks masks{};
+    masks.embeddings = call.output(kEmbeddings);
+    masks.features = call.output(kFeatures);
+    masks.indices = select.out.indices;
+    masks.counts = select.out.counts;
+    masks.capacity = select.out.capacity;
+    masks.images = call.images;
+    masks.channels = sizes_.channels;
+    masks.queries = sizes_.queries;
+    masks.rows = sizes_.height;
+    masks.columns = sizes_.width;
+    masks.image_sizes = call.image_sizes();
+    masks.threshold = spec.mask_threshold;
+    masks.out = call.out.masks;
+    queue.run("query_masks", &instseg_cuda_ops::query_masks, masks);
+  }
+
+ private:
+  QuerySpec parameters_;
+  QueryOutputs sizes_;
+};
+
 class MaskRtdetr final : public Family {
  public:
   MaskRtdetr(const BundleInfo& bundle, const SessionFactory& sessions)
-      : parameters_(read_parameters(bundle)),
+      : input_(bundle.input),
+        parameters_(read_parameters(bundle)),
         sizes_(read_sizes(bundle)),
+        device_decoder_(parameters_, sizes_),
         session_(sessions(with_output_order(find_stage(bundle, "model"), kOutputs))) {}
 
   [[nodiscard]] std::unique_ptr<FamilyContext> create_context() const override {
@@ -74,12 +127,19 @@ class MaskRtdetr final : public Family {
     });
   }
 
+  [[nodiscard]] std::string device_obstacle() const override {
+    return capacity_obstacle(parameters_.top_k);
+  }
+
+  [[nodiscard]] std::unique_ptr<DeviceRun> create_device_run(
+      const CudaDevice& device) const override {
+    return make_device_stage_run(*session_, device_decoder_, device, input_);
+  }
+
  private:
   void decode(MaskRtdetrContext& context, std::size_t index, const BatchImage& image,
               float threshold, ThreadPool& pool, Result& result) const {
-    // Applied to the best pairs, whose number the threshold does not change.
-    QuerySpec spec = parameters_;
-    spec.score_threshold = std::max(spec.score_threshold, threshold);
+    const QuerySpec spec = spec_above(parameters_, threshold);
     QueryOutputs outputs = sizes_;
     outputs.logits = context.output(kLogits, index);
     outputs.boxes = context.output(kBoxes, index);
@@ -92,8 +152,10 @@ class MaskRtdetr final : public Family {
     }
   }
 
+  InputSpec input_;
   QuerySpec parameters_;
   QueryOutputs sizes_;
+  MaskRtdetrDecoder device_decoder_;
   std::unique_ptr<Session> session_;
 };
 

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "families/decode_parameters.hpp"
+#include "families/device_stage.hpp"
 #include "families/image_stage.hpp"
 #include "families/stage_check.hpp"
 #include "ops/mask_decode.hpp"
@@ -72,11 +73,75 @@ Geometry read_geometry(const BundleInfo& bundle) {
   return geometry;
 }
 
+// Raising the NMS's own threshold to the caller's leaves out work, never changes what is kept: in
+// the greedy per-class NMS, and in both top-k cuts, a candidate is only affected by candidates with
+// a score at least its own.
+NmsSpec nms_above(NmsSpec nms, float threshold) {
+  nms.score_threshold = std::max(nms.score_threshold, threshold);
+  return nms;
+}
+
+Box in_image(const Box& box, float scale_x, float scale_y) {
+  return {box.x1 / scale_x, box.y1 / scale_y, box.x2 / scale_x, box.y2 / scale_y};
+}
+
+class PpyoloeSegDecoder final : public DeviceDecoder {
+ public:
+  PpyoloeSegDecoder(const Parameters& parameters, const Geometry& geometry)
+      : parameters_(parameters), geometry_(geometry) {}
+
+  [[nodiscard]] int capacity() const override { return parameters_.nms.keep_top_k; }
+
+  void enqueue(CudaQueue& queue, const DecodeCall& call) const override {
+    const NmsSpec spec = nms_above(parameters_.nms, call.threshold);
+    instseg_cuda_multiclass_nms nms{};
+    nms.boxes = call.output(kBoxes);
+    nms.scores = call.output(kScores);
+    nms.images = call.images;
+    nms.classes = geometry_.classes;
+    nms.anchors = geometry_.anchors;
+    nms.nms = {spec.score_threshold, spec.iou_threshold, spec.nms_top_k, spec.keep_top_k};
+    nms.out = call.out.list;
+    nms.out.boxes = call.out.boxes;
+    queue.run("multiclass_nms", &instseg_cuda_ops::multiclass_nms, nms);
+
+    instseg_cuda_prototype_masks masks{};
+    masks.prototypes = call.output(kPrototypes);
+    masks.coefficients = call.output(kCoefficients);
+    masks.indices = nms.out.indices;
+    masks.boxes = nms.out.boxes;
+    masks.counts = nms.out.counts;
+    masks.capacity = nms.out.capacity;
+    masks.images = call.images;
+    masks.channels = geometry_.prototypes;
+    masks.anchors = geometry_.anchors;
+    masks.rows = geometry_.prototype_height;
+    masks.columns = geometry_.prototype_width;
+    masks.network_height = parameters_.mask.network_height;
+    masks.network_width = parameters_.mask.network_width;
+    masks.image_sizes = call.image_sizes();
+    masks.threshold = parameters_.mask.threshold;
+    masks.out = call.out.masks;
+    queue.run("prototype_masks", &instseg_cuda_ops::prototype_masks, masks);
+  }
+
+  [[nodiscard]] Box image_box(const Box& box, PixelSize resized, PixelSize image) const override {
+    return in_image(box, static_cast<float>(resized.width) / static_cast<float>(image.width),
+                    static_cast<float>(resized.height) / static_cast<float>(image.height));
+  }
+
+ private:
+  Parameters parameters_;
+  Geometry geometry_;
+};
+
 class PpyoloeSeg final : public Family {
  public:
   PpyoloeSeg(const BundleInfo& bundle, const SessionFactory& sessions)
-      : parameters_(read_parameters(bundle)),
+      : input_(bundle.input),
+        parameters_(read_parameters(bundle)),
         geometry_(read_geometry(bundle)),
+        device_decoder_(parameters_, geometry_),
         session_(sessions(with_output_order(find_stage(bundle, "model"), kOutputs))) {}
 
   [[nodiscard]] std::unique_ptr<FamilyContext> create_context() const override {
@@ -91,14 +156,19 @@ class PpyoloeSeg final : public Family {
     });
   }
 
+  [[nodiscard]] std::string device_obstacle() const override {
+    return capacity_obstacle(parameters_.nms.keep_top_k);
+  }
+
+  [[nodiscard]] std::unique_ptr<DeviceRun> create_device_run(
+      const CudaDevice& device) const override {
+    return make_device_stage_run(*session_, device_decoder_, device, input_);
+  }
+
  private:
   void decode(const ImageStageContext& context, std::size_t index, const BatchImage& image,
               float threshold, ThreadPool& pool, Result& result) const {
-    // Raising the NMS's own threshold to the caller's leaves out work, never changes what is kept:
-    // in the greedy per-class NMS, and in both top-k cuts, a candidate is only affected by
-    // candidates with a score at least its own.
-    NmsSpec nms = parameters_.nms;
-    nms.score_threshold = std::max(nms.score_threshold, threshold);
+    const NmsSpec nms = nms_above(parameters_.nms, threshold);
     thread_local NmsScratch nms_scratch;
     const std::span<const Box> boxes{
         reinterpret_cast<const Box*>(context.output(kBoxes, index).data()),
@@ -123,8 +193,7 @@ class PpyoloeSeg final : public Family {
         Instance& instance = result.instances[i];
         instance.class_id = candidate.class_id;
         instance.score = candidate.score;
-        instance.box = {box.x1 / image.preprocess.scale_x, box.y1 / image.preprocess.scale_y,
-                        box.x2 / image.preprocess.scale_x, box.y2 / image.preprocess.scale_y};
+        instance.box = in_image(box, image.preprocess.scale_x, image.preprocess.scale_y);
         instance.mask = decode_prototype_mask(context.output(kPrototypes, index),
                                               geometry_.prototypes, geometry_.prototype_height,
                                               geometry_.prototype_width, coefficients, box,
@@ -134,8 +203,10 @@ class PpyoloeSeg final : public Family {
     pool.parallel_for(0, static_cast<std::int64_t>(kept.size()), 1, decode_range);
   }
 
+  InputSpec input_;
   Parameters parameters_;
   Geometry geometry_;
+  PpyoloeSegDecoder device_decoder_;
   std::unique_ptr<Session> session_;
 };
 

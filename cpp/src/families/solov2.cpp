@@ -4,6 +4,7 @@
 #include <array>
 
 #include "families/decode_parameters.hpp"
+#include "families/device_stage.hpp"
 #include "families/image_stage.hpp"
 #include "families/stage_check.hpp"
 #include "instseg/error.hpp"
@@ -96,10 +97,102 @@ class Solov2Context final : public ImageStageContext {
   std::vector<ImageScratch> scratch;  // one per image of the batch
 };
 
+// Candidates with a score that is not above the caller's threshold are left out from the start.
+// That saves their masks and changes no result:
+// - A score never rises: it is multiplied by a mean of probabilities and by a decay of at most 1,
+//   and rounding does not take a product with a factor of at most 1 above the other factor. So
+//   what is left out could not have been a result.
+// - It comes behind every entry that enters the matrix NMS with a score above the threshold. The
+//   decay of an entry depends on those before it alone, and so do its places among the best
+//   nms_top_k and keep_top_k: nothing that ends above the threshold sees a difference.
+Solov2Spec spec_above(Solov2Spec spec, float threshold) {
+  spec.score_threshold = std::max(spec.score_threshold, threshold);
+  spec.result_threshold = threshold;
+  return spec;
+}
+
+// Throws Error(bad_bundle) where a cell of the features is not kSolov2FeatureStride pixels.
+void expect_feature_stride(const StageSpec& stage, PixelSize network, PixelSize features) {
+  if (features.height * kSolov2FeatureStride == network.height &&
+      features.width * kSolov2FeatureStride == network.width) {
+    return;
+  }
+  throw Error(ErrorCode::bad_bundle,
+              stage.file.string() + " (stage 'model'): output 'mask_features' has " +
+                  std::to_string(features.height) + " x " + std::to_string(features.width) +
+                  " cells for an image of " + std::to_string(network.height) + " x " +
+                  std::to_string(network.width) + ", expected one for " +
+                  std::to_string(kSolov2FeatureStride) + " x " +
+                  std::to_string(kSolov2FeatureStride) + " pixels");
+}
+
+class Solov2Decoder final : public DeviceDecoder {
+ public:
+  Solov2Decoder(const Layout& layout, const StageSpec& stage) : layout_(layout), stage_(stage) {}
+
+  [[nodiscard]] int capacity() const override {
+    const MatrixNmsSpec& nms = layout_.spec.nms;
+    return nms.post_top_k < 0 ? nms.pre_top_k : std::min(nms.post_top_k, nms.pre_top_k);
+  }
+  [[nodiscard]] bool takes_batches() const override { return false; }
+
+  [[nodiscard]] std::string obstacle() const {
+    if (layout_.grids.size() > INSTSEG_CUDA_MAX_LEVELS) {
+      return "decode.grid_sizes has " + std::to_string(layout_.grids.size()) +
+             " grids, the CUDA ops take " + std::to_string(INSTSEG_CUDA_MAX_LEVELS) + " at most";
+    }
+    return capacity_obstacle(capacity());
+  }
+
+  void enqueue(CudaQueue& queue, const DecodeCall& call) const override {
+    const std::span<const std::int64_t> shape = call.outputs[kFeatures].shape;
+    const PixelSize features{static_cast<int>(shape[2]), static_cast<int>(shape[3])};
+    expect_feature_stride(stage_, call.batch.input, features);
+    const Solov2Spec spec = spec_above(layout_.spec, call.threshold);
+    std::array<instseg_cuda_solov2_level, INSTSEG_CUDA_MAX_LEVELS> levels{};
+    const float* scores = call.output(kScores);
+    const float* kernels = call.output(kKernels);
+    for (std::size_t i = 0; i < layout_.grids.size(); ++i) {
+      const Grid& grid = layout_.grids[i];
+      levels[i] = {scores, kernels, grid.size, grid.minimum_area};
+      scores += grid.cells() * static_cast<std::size_t>(spec.classes);
+      kernels += grid.cells() * static_cast<std::size_t>(spec.channels);
+    }
+    instseg_cuda_solov2 decode{};
+    decode.levels = levels.data();
+    decode.level_count = static_cast<std::int32_t>(layout_.grids.size());
+    decode.classes = spec.classes;
+    decode.channels = spec.channels;
+    decode.features = call.output(kFeatures);
+    decode.rows = features.height;
+    decode.columns = features.width;
+    const PixelSize resized = call.batch.resized[static_cast<std::size_t>(call.first)];
+    decode.resized_height = resized.height;
+    decode.resized_width = resized.width;
+    decode.image_height = call.image_sizes()[0];
+    decode.image_width = call.image_sizes()[1];
+    decode.score_threshold = spec.score_threshold;
+    decode.mask_threshold = spec.mask_threshold;
+    decode.result_threshold = spec.result_threshold;
+    decode.nms = {spec.nms.pre_top_k, spec.nms.post_top_k, spec.nms.update_threshold,
+                  spec.nms.kernel == MatrixNmsSpec::Kernel::linear ? 1 : 0, spec.nms.sigma};
+    decode.out = call.out.list;
+    decode.out.image_boxes = call.out.boxes;
+    decode.masks = call.out.masks;
+    queue.run("solov2", &instseg_cuda_ops::solov2, decode);
+  }
+
+ private:
+  Layout layout_;
+  StageSpec stage_;
+};
+
 class Solov2 final : public Family {
  public:
   Solov2(const BundleInfo& bundle, const SessionFactory& sessions)
-      : layout_(read_layout(bundle)),
+      : input_(bundle.input),
+        layout_(read_layout(bundle)),
+        device_decoder_(layout_, find_stage(bundle, "model")),
         session_(sessions(with_output_order(find_stage(bundle, "model"), kOutputs))) {}
 
   [[nodiscard]] std::unique_ptr<FamilyContext> create_context() const override {
@@ -115,6 +208,13 @@ class Solov2 final : public Family {
     });
   }
 
+  [[nodiscard]] std::string device_obstacle() const override { return device_decoder_.obstacle(); }
+
+  [[nodiscard]] std::unique_ptr<DeviceRun> create_device_run(
+      const CudaDevice& device) const override {
+    return make_device_stage_run(*session_, device_decoder_, device, input_);
+  }
+
  private:
   void decode(Solov2Context& context, std::size_t index, const BatchImage& image, float threshold,
               ThreadPool& pool, Result& result) const {
@@ -123,24 +223,9 @@ class Solov2 final : public Family {
     result.instances.clear();
     for (Solov2Instance& found :
          decode_solov2(scratch.levels, context.output(kFeatures, index), geometry(context, image),
-                       spec_above(threshold), pool, scratch.decode)) {
+                       spec_above(layout_.spec, threshold), pool, scratch.decode)) {
       result.instances.push_back({found.class_id, found.score, found.box, std::move(found.mask)});
     }
-  }
-
-  // Candidates with a score that is not above the caller's threshold are left out from the start.
-  // That saves their masks and changes no result:
-  // - A score never rises: it is multiplied by a mean of probabilities and by a decay of at most 1,
-  //   and rounding does not take a product with a factor of at most 1 above the other factor. So
-  //   what is left out could not have been a result.
-  // - It comes behind every entry that enters the matrix NMS with a score above the threshold. The
-  //   decay of an entry depends on those before it alone, and so do its places among the best
-  //   nms_top_k and keep_top_k: nothing that ends above the threshold sees a difference.
-  [[nodiscard]] Solov2Spec spec_above(float threshold) const {
-    Solov2Spec spec = layout_.spec;
-    spec.score_threshold = std::max(spec.score_threshold, threshold);
-    spec.result_threshold = threshold;
-    return spec;
   }
 
   void split_levels(const Solov2Context& context, std::size_t index,
@@ -163,24 +248,15 @@ class Solov2 final : public Family {
 
   [[nodiscard]] Solov2Geometry geometry(const Solov2Context& context,
                                         const BatchImage& image) const {
-    const PixelSize network = context.input_size();
     const PixelSize features{context.output_size(kFeatures, 2), context.output_size(kFeatures, 3)};
-    if (features.height * kSolov2FeatureStride != network.height ||
-        features.width * kSolov2FeatureStride != network.width) {
-      throw Error(ErrorCode::bad_bundle,
-                  session_->stage().file.string() +
-                      " (stage 'model'): output 'mask_features' has " +
-                      std::to_string(features.height) + " x " + std::to_string(features.width) +
-                      " cells for an image of " + std::to_string(network.height) + " x " +
-                      std::to_string(network.width) + ", expected one for " +
-                      std::to_string(kSolov2FeatureStride) + " x " +
-                      std::to_string(kSolov2FeatureStride) + " pixels");
-    }
+    expect_feature_stride(session_->stage(), context.input_size(), features);
     return {features.height,        features.width, image.preprocess.height,
             image.preprocess.width, image.height,   image.width};
   }
 
+  InputSpec input_;
   Layout layout_;
+  Solov2Decoder device_decoder_;
   std::unique_ptr<Session> session_;
 };
 

@@ -69,4 +69,20 @@ inline std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
+// Another value of an environment variable, as long as the object lives.
+class EnvironmentVariable {
+ public:
+  EnvironmentVariable(const char* name, const std::string& value)
+      : name_(name), before_(environment(name)) {
+    setenv(name, value.c_str(), 1);
+  }
+  ~EnvironmentVariable() { setenv(name_, before_.c_str(), 1); }
+  EnvironmentVariable(const EnvironmentVariable&) = delete;
+  EnvironmentVariable& operator=(const EnvironmentVariable&) = delete;
+
+ private:
+  const char* name_;
+  std::string before_;
+};
+
 }  // namespace instseg::testing

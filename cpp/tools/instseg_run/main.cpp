@@ -117,6 +117,10 @@ void run(const Arguments& arguments) {
     write_json(arguments, predictor.bundle(), results);
   }
   rows.insert(rows.begin(), decode);
+  const OpsPlace& ops = predictor.ops();
+  if (!ops.reason.empty()) {
+    std::printf("\nthe work around the network is done on the CPU: %s\n", ops.reason.c_str());
+  }
   std::printf("\n%s, %s %s, %s, batch %d; decode per image, the rest per call\n%s",
               predictor.bundle().model.c_str(), predictor.backend().c_str(),
               predictor.backend_version().c_str(), predictor.precision().c_str(), arguments.batch,

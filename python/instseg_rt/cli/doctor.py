@@ -108,6 +108,10 @@ def _gpu() -> dict[str, Any]:
             rows[f"{name} on gpu:0"] = f"cannot be used: {error}"
     if len(rows) == 1:
         rows["GPU backends"] = "none in this build: TensorRT plug-ins are built where TENSORRT_ROOT has its headers"
+    ops = core.cuda_ops()
+    rows["CUDA ops"] = (
+        ops["path"] if ops["available"] else f"cannot be used, other work than networks is the CPU's: {ops['error']}"
+    )
     return rows
 
 

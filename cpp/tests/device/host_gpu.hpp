@@ -1,0 +1,45 @@
+// A GPU that is part of the host, for the tests of what runs on one: libinstseg_cuda.so with the
+// host's table of ops. As with a real one,
+//
+// - its memory can be read and written by its own calls only: all else ends with a signal;
+// - what is copied from it arrives when the stream is waited for;
+// - new memory, and the workspace of an op, hold a pattern;
+// - a thread has to select it first.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/ops_api.h"
+
+namespace instseg::testing_device {
+
+// What the GPU has been asked for since `reset`.
+struct Counts {
+  int allocations = 0;  // on the GPU, or page-locked
+  int uploads = 0;
+  int downloads = 0;
+  int waits = 0;
+  int ops = 0;
+  std::int64_t live = 0;  // pieces of memory now; `reset` leaves it
+};
+
+// How a test looks at the GPU and steers it. The library shows instseg_test_host_gpu(), which
+// returns it.
+struct HostGpu {
+  Counts counts;
+  int gpus = 1;
+  const char* failing_op = nullptr;   // the op that fails, as it is named in the table
+  std::size_t most_bytes = SIZE_MAX;  // an allocation of more fails
+  void (*enter)();                    // the memory can be used from here …
+  void (*leave)();                    // … to here
+  bool (*on_gpu)(const void* pointer);
+
+  void reset() {
+    const std::int64_t live = counts.live;
+    counts = {};
+    counts.live = live;
+  }
+};
+
+}  // namespace instseg::testing_device
