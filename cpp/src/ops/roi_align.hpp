@@ -38,12 +38,17 @@ struct RoiAlignSpec {
 struct RoiAlignScratch {
   using Bin = RoiBin;  // of one axis
   struct Roi {
-    int level = 0;
     int first_column = 0;  // of all its bins
     int columns = 0;       // 0: it reads nothing
   };
-  std::vector<Roi> rois;
-  std::vector<Bin> bins;  // for each RoI output_size along y, then as many along x
+  struct Place {
+    int level = 0;
+    int row = 0;  // network pixel
+    int roi = 0;
+  };
+  std::vector<Place> order;  // in which RoIs are pooled
+  std::vector<Roi> rois;     // in that order, as all that follows
+  std::vector<Bin> bins;     // for each RoI output_size along y, then as many along x
   std::vector<std::vector<float>> weights;  // by chunk of RoIs
 };
 
