@@ -15,7 +15,6 @@ namespace instseg {
 namespace {
 
 using Bin = RoiAlignScratch::Bin;
-using Place = RoiAlignScratch::Place;
 using Roi = RoiAlignScratch::Roi;
 
 constexpr std::int64_t kRoisPerChunk = 64;
@@ -128,22 +127,6 @@ Roi weigh(const Box& box, const FeatureLevel& level, const RoiAlignSpec& spec, s
   return roi;
 }
 
-// RoIs that read the same rows of a map one after the other: what one has read is in the cache for
-// the next.
-void place_rois(std::size_t levels, std::span<const Box> rois, const RoiAlignSpec& spec,
-                std::vector<Place>& order) {
-  order.clear();
-  for (std::size_t i = 0; i < rois.size(); ++i) {
-    const float top = rois[i].y1;
-    constexpr float kLast = 1e6F;
-    const int row = top > 0.0F ? static_cast<int>(std::min(top, kLast)) : 0;
-    order.push_back({roi_level(rois[i], static_cast<int>(levels), spec), row, static_cast<int>(i)});
-  }
-  std::ranges::sort(order, [](const Place& a, const Place& b) {
-    return std::tie(a.level, a.row, a.roi) < std::tie(b.level, b.row, b.roi);
-  });
-}
-
 struct Chunks {
   explicit Chunks(std::size_t roi_count)
       : rois(static_cast<std::int64_t>(roi_count)),
@@ -172,7 +155,7 @@ void weigh_chunk(std::span<const FeatureLevel> levels, std::span<const Box> rois
   std::vector<float>& weights = scratch.weights[static_cast<std::size_t>(chunk)];
   weights.clear();
   for (std::size_t i = chunks.begin(chunk); i < chunks.end(chunk); ++i) {
-    const Place& place = scratch.order[i];
+    const RoiPlace& place = scratch.order[i];
     scratch.rois[i] = weigh(rois[static_cast<std::size_t>(place.roi)],
                             levels[static_cast<std::size_t>(place.level)], spec,
                             bins_of(i, spec.output_size, scratch), weights);
@@ -186,7 +169,7 @@ void pool_chunk(std::span<const FeatureLevel> levels, const RoiAlignSpec& spec, 
   const auto side = static_cast<std::size_t>(spec.output_size);
   const int channels = std::min(kPoolLanes, spec.channels - first_channel);
   for (std::size_t i = chunks.begin(chunk); i < chunks.end(chunk); ++i) {
-    const Place& place = scratch.order[i];
+    const RoiPlace& place = scratch.order[i];
     const Roi& roi = scratch.rois[i];
     float* const target = out.data() + (static_cast<std::size_t>(place.roi) *
                                             static_cast<std::size_t>(spec.channels) +
@@ -214,6 +197,20 @@ int roi_level(const Box& roi, int levels, const RoiAlignSpec& spec) {
   return pyramid_level(roi, levels, spec.first_level, spec.canonical_level, spec.canonical_size);
 }
 
+void order_rois(std::span<const Box> rois, int levels, const RoiAlignSpec& spec,
+                std::vector<RoiPlace>& order) {
+  constexpr float kLastRow = 1e6F;
+  order.clear();
+  for (std::size_t i = 0; i < rois.size(); ++i) {
+    const float top = rois[i].y1;
+    const int row = top > 0.0F ? static_cast<int>(std::min(top, kLastRow)) : 0;  // 0 for NaN
+    order.push_back({roi_level(rois[i], levels, spec), row, static_cast<int>(i)});
+  }
+  std::ranges::sort(order, [](const RoiPlace& a, const RoiPlace& b) {
+    return std::tie(a.level, a.row, a.roi) < std::tie(b.level, b.row, b.roi);
+  });
+}
+
 void roi_align(std::span<const FeatureLevel> levels, std::span<const Box> rois,
                const RoiAlignSpec& spec, ThreadPool& pool, RoiAlignScratch& scratch,
                std::span<float> out) {
@@ -222,7 +219,7 @@ void roi_align(std::span<const FeatureLevel> levels, std::span<const Box> rois,
   scratch.rois.resize(rois.size());
   scratch.bins.resize(rois.size() * static_cast<std::size_t>(spec.output_size) * 2);
   scratch.weights.resize(std::max(scratch.weights.size(), static_cast<std::size_t>(chunks.count)));
-  place_rois(levels.size(), rois, spec, scratch.order);
+  order_rois(rois, static_cast<int>(levels.size()), spec, scratch.order);
   pool.parallel_for(0, chunks.count, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t chunk = begin; chunk < end; ++chunk) {
       weigh_chunk(levels, rois, spec, chunks, chunk, scratch);
