@@ -55,9 +55,7 @@ void multiply_panel(const float* rows, const float* panel, int depth, float* out
       const float* const row = rows + std::ptrdiff_t{k} * LeftMatrix::kRowGroup;
       const float* const right = panel + std::ptrdiff_t{k} * RightBlock::kPanel + first;
       for (int i = 0; i < LeftMatrix::kRowGroup; ++i) {
-        for (int lane = 0; lane < kLanes; ++lane) {
-          sums[i][lane] = fused_multiply_add(row[i], right[lane], sums[i][lane]);
-        }
+        add_product(row[i], right, sums[i]);
       }
     }
     for (int i = 0; i < LeftMatrix::kRowGroup; ++i) {
