@@ -39,6 +39,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--program", type=Path, default=PROGRAM, help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: %(default)s)")
     parser.add_argument("--repetitions", type=int, default=7, help="of each benchmark (default: %(default)s)")
+    parser.add_argument("--plain", action="store_true", help="without AVX2, as on a processor that does not have it")
     parser.add_argument("--filter", default="", help="regular expression of the ops' names (default: all)")
     parser.add_argument("--report", type=Path, default=REPORTS / "ops.json", help="report (default: %(default)s)")
     return parser.parse_args()
@@ -56,6 +57,7 @@ def run_program(arguments: argparse.Namespace) -> dict[str, Any]:
         f"--benchmark_repetitions={arguments.repetitions}",
         "--benchmark_report_aggregates_only=true",
         "--benchmark_format=json",
+        *(["--plain"] if arguments.plain else []),
     ]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode != 0:
@@ -109,7 +111,7 @@ def main() -> None:
     arguments = parse_arguments()
     rows = compute_rows(run_program(arguments))
     print_rows(rows)
-    settings = {key: getattr(arguments, key) for key in ("threads", "repetitions", "filter")}
+    settings = {key: getattr(arguments, key) for key in ("threads", "plain", "repetitions", "filter")}
     write_report(arguments.report, "ops", settings, rows)
 
 

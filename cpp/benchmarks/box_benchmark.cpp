@@ -64,6 +64,7 @@ void align_rois(benchmark::State& state) {
 }
 BENCHMARK(align_rois)
     ->Args({kRois, 7})
+    ->Args({200, 7})
     ->Args({kObjects, 14})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);

@@ -6,6 +6,7 @@
 #include "ops/mask_decode.hpp"
 #include "ops/mask_paste.hpp"
 #include "ops/query_decode.hpp"
+#include "ops/solov2_decode.hpp"
 #include "work.hpp"
 
 namespace instseg::benchmarks {
@@ -87,34 +88,52 @@ void decode_prototype_masks(benchmark::State& state) {
 }
 BENCHMARK(decode_prototype_masks)->UseRealTime()->Unit(benchmark::kMillisecond);
 
+// A plane per axis and a constant, as in benchmarks/synthetic_outputs.py; the other channels are
+// zero.
+std::vector<float> make_planes(int channels, int height, int width) {
+  const auto cells = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
+  std::vector<float> features(static_cast<std::size_t>(channels) * cells);
+  for (std::size_t cell = 0; cell < cells; ++cell) {
+    const float x = (static_cast<float>(cell % static_cast<std::size_t>(width)) + 0.5F) /
+                    static_cast<float>(width);
+    const float y = (static_cast<float>(cell / static_cast<std::size_t>(width)) + 0.5F) /
+                    static_cast<float>(height);
+    const std::array<float, 5> planes = {1.0F, x, y, x * x, y * y};
+    for (std::size_t plane = 0; plane < planes.size(); ++plane) {
+      features[plane * cells + cell] = planes[plane];
+    }
+  }
+  return features;
+}
+
+// Of the planes: an ellipse for each box, which is in parts of the image.
+std::vector<float> make_ellipses(const std::vector<Box>& boxes, int channels) {
+  std::vector<float> values(boxes.size() * static_cast<std::size_t>(channels), 0.0F);
+  for (std::size_t i = 0; i < boxes.size(); ++i) {
+    const Box& box = boxes[i];
+    const float cx = (box.x1 + box.x2) / 2.0F;
+    const float cy = (box.y1 + box.y2) / 2.0F;
+    const float a = 4.0F / ((box.x2 - box.x1) * (box.x2 - box.x1));
+    const float b = 4.0F / ((box.y2 - box.y1) * (box.y2 - box.y1));
+    const std::array<float, 5> weights = {1.0F - a * cx * cx - b * cy * cy, 2.0F * a * cx,
+                                          2.0F * b * cy, -a, -b};
+    std::ranges::copy(weights, values.begin() + static_cast<std::ptrdiff_t>(i) * channels);
+  }
+  return values;
+}
+
 // Argument: channels of the mask features.
 void decode_query_masks(benchmark::State& state) {
   constexpr int kQueries = 300;
   constexpr int kCells = kFeatureSide * kFeatureSide;
   const auto channels = static_cast<int>(state.range(0));
-  // A plane per axis and a constant, as in benchmarks/synthetic_outputs.py: one ellipse a query.
-  std::vector<float> features(static_cast<std::size_t>(channels) * kCells);
-  std::vector<float> embeddings(static_cast<std::size_t>(channels) * kQueries, 0.0F);
-  for (int cell = 0; cell < kCells; ++cell) {
-    const float x = (static_cast<float>(cell % kFeatureSide) + 0.5F) / kFeatureSide;
-    const float y = (static_cast<float>(cell / kFeatureSide) + 0.5F) / kFeatureSide;
-    const std::array<float, 5> planes = {1.0F, x, y, x * x, y * y};
-    for (std::size_t plane = 0; plane < planes.size(); ++plane) {
-      features[plane * kCells + static_cast<std::size_t>(cell)] = planes[plane];
-    }
-  }
+  const std::vector<float> features = make_planes(channels, kFeatureSide, kFeatureSide);
   const std::vector<Box> objects = object_boxes(kQueries, 1.0F, 1.0F, 0);
+  const std::vector<float> embeddings = make_ellipses(objects, channels);
   std::vector<float> boxes;
-  for (std::size_t i = 0; i < objects.size(); ++i) {
-    const Box& box = objects[i];
-    const float cx = (box.x1 + box.x2) / 2.0F;
-    const float cy = (box.y1 + box.y2) / 2.0F;
-    boxes.insert(boxes.end(), {cx, cy, box.x2 - box.x1, box.y2 - box.y1});
-    const float a = 4.0F / ((box.x2 - box.x1) * (box.x2 - box.x1));
-    const float b = 4.0F / ((box.y2 - box.y1) * (box.y2 - box.y1));
-    const std::array<float, 5> weights = {1.0F - a * cx * cx - b * cy * cy, 2.0F * a * cx,
-                                          2.0F * b * cy, -a, -b};
-    std::ranges::copy(weights, embeddings.begin() + static_cast<std::ptrdiff_t>(i) * channels);
+  for (const Box& box : objects) {
+    boxes.insert(boxes.end(), {(box.x1 + box.x2) / 2.0F, (box.y1 + box.y2) / 2.0F, box.x2 - box.x1,
+                               box.y2 - box.y1});
   }
   std::vector<float> logits = normal(std::size_t{kQueries} * kClasses, -12.0F, 1.0F, 3);
   for (std::size_t i = 0; i < kObjects; ++i) {
@@ -140,6 +159,43 @@ void decode_query_masks(benchmark::State& state) {
            2.0 * channels * kCells * kObjects + 4.0 * pixels(masks)});
 }
 BENCHMARK(decode_query_masks)->Arg(32)->Arg(128)->UseRealTime()->Unit(benchmark::kMillisecond);
+
+// An 800 x 1344 input, one candidate per object.
+void decode_solov2_masks(benchmark::State& state) {
+  constexpr int kChannels = 256;
+  constexpr int kGrid = 40;
+  const Solov2Geometry geometry{200, 336, 750, 1333, kImageHeight, kImageWidth};
+  const int cells = geometry.feature_height * geometry.feature_width;
+  const std::vector<float> features =
+      make_planes(kChannels, geometry.feature_height, geometry.feature_width);
+  std::vector<float> scores(std::size_t{kGrid} * kGrid * kClasses, 0.0F);
+  std::vector<float> kernels(std::size_t{kGrid} * kGrid * kChannels, 0.0F);
+  const auto ellipses = make_ellipses(object_boxes(kObjects, 1.0F, 1.0F, 0), kChannels);
+  std::ranges::copy(ellipses, kernels.begin());
+  for (std::size_t i = 0; i < kObjects; ++i) {
+    scores[i * kClasses + i % kClasses] = 0.9F;
+  }
+  const std::array levels = {Solov2Level{scores, kernels, kGrid, 8}};
+  Solov2Spec spec;
+  spec.classes = kClasses;
+  spec.channels = kChannels;
+  Solov2Scratch scratch;
+  std::vector<Solov2Instance> found;
+  for (auto _ : state) {
+    found = decode_solov2(levels, features, geometry, spec, pool(), scratch);
+  }
+  if (found.size() < kObjects / 2) {
+    state.SkipWithError("not the expected number of objects");
+    return;
+  }
+  std::vector<PackedMask> masks;
+  for (Solov2Instance& instance : found) {
+    masks.push_back(std::move(instance.mask));
+  }
+  declare(state, {bytes_of(features) + bytes_of(scores) + packed_bytes(masks),
+                  2.0 * kChannels * cells * kObjects + 6.0 * pixels(masks)});
+}
+BENCHMARK(decode_solov2_masks)->UseRealTime()->Unit(benchmark::kMillisecond);
 
 // COCO's compressed run lengths of the whole image.
 void encode_masks_as_rle(benchmark::State& state) {

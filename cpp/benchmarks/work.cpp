@@ -8,21 +8,24 @@
 #include <thread>
 
 #include "instseg/error.hpp"
+#include "ops/instruction_set.hpp"
 
 namespace instseg::benchmarks {
 namespace {
 
 std::unique_ptr<ThreadPool> shared_pool;
 
-// Takes `--threads=N` out of the arguments.
-int take_threads(int& count, char** arguments) {
-  constexpr std::string_view kOption = "--threads=";
+// Takes `--threads=N` and `--plain` out of the arguments.
+int take_options(int& count, char** arguments) {
+  constexpr std::string_view kThreads = "--threads=";
   int threads = static_cast<int>(std::thread::hardware_concurrency());
   int kept = 1;
   for (int i = 1; i < count; ++i) {
     const std::string_view argument = arguments[i];
-    if (argument.starts_with(kOption)) {
-      threads = std::atoi(argument.substr(kOption.size()).data());
+    if (argument.starts_with(kThreads)) {
+      threads = std::atoi(argument.substr(kThreads.size()).data());
+    } else if (argument == "--plain") {
+      instruction_set_in_use = InstructionSet::plain;
     } else {
       arguments[kept++] = arguments[i];
     }
@@ -54,7 +57,7 @@ std::vector<Box> object_boxes(int count, float height, float width, unsigned see
 int main(int count, char** arguments) {
   using instseg::benchmarks::shared_pool;
   try {
-    const int threads = instseg::benchmarks::take_threads(count, arguments);
+    const int threads = instseg::benchmarks::take_options(count, arguments);
     shared_pool = std::make_unique<instseg::ThreadPool>(threads);
   } catch (const instseg::Error& error) {
     std::cerr << "error: " << error.what() << '\n';
@@ -65,6 +68,9 @@ int main(int count, char** arguments) {
     return 2;
   }
   benchmark::AddCustomContext("threads", std::to_string(instseg::benchmarks::pool().threads()));
+  benchmark::AddCustomContext(
+      "instructions",
+      instseg::instruction_set_in_use == instseg::InstructionSet::avx2 ? "avx2" : "plain");
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
   shared_pool.reset();

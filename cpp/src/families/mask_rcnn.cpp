@@ -36,10 +36,16 @@ struct BoxHeadRows {
   std::vector<float> deltas;  // RoIs x 4, or RoIs x 4 * classes
 };
 
-// Takes the rows of a chunk over into those of all RoIs.
-void append_rows(const TensorView& chunk, std::size_t count, std::vector<float>& rows) {
-  const auto* const values = static_cast<const float*>(chunk.data);
-  rows.insert(rows.end(), values, values + count * static_cast<std::size_t>(chunk.shape[1]));
+// Takes the rows of some RoIs over into those of all, `count` RoIs.
+void place_rows(const TensorView& output, std::span<const std::size_t> rois, std::size_t count,
+                std::vector<float>& rows) {
+  const auto width = static_cast<std::size_t>(output.shape[1]);
+  rows.resize(count * width);
+  const auto* values = static_cast<const float*>(output.data);
+  for (const std::size_t roi : rois) {
+    std::copy_n(values, width, rows.begin() + static_cast<std::ptrdiff_t>(roi * width));
+    values += width;
+  }
 }
 
 struct ImageScratch {
@@ -146,17 +152,19 @@ class MaskRcnn final : public Family {
                      ThreadPool& pool) const {
     for (std::size_t head = 0; head < context.box_heads.size(); ++head) {
       context.rois.clear();
+      std::size_t count = 0;
       for (std::size_t i = 0; i < images.size(); ++i) {
         context.rois.push_back({context.scratch[i].maps, context.scratch[i].proposals.boxes});
+        count += context.rois.back().boxes.size();
       }
       BoxHeadRows& rows = context.box_rows[head];
       rows.logits.clear();
       rows.deltas.clear();
       context.inference_ms += context.box_heads[head].run(
           context.rois, pool, context.roi_scratch,
-          [&](std::size_t, std::size_t count, std::span<const TensorView> outputs) {
-            append_rows(outputs[kLogits], count, rows.logits);
-            append_rows(outputs[kDeltas], count, rows.deltas);
+          [&](std::span<const std::size_t> part, std::span<const TensorView> outputs) {
+            place_rows(outputs[kLogits], part, count, rows.logits);
+            place_rows(outputs[kDeltas], part, count, rows.deltas);
           });
       if (head + 1 < context.box_heads.size()) {
         refine(context, images, rows, layout_.box_heads[head].weights);
@@ -247,28 +255,29 @@ class MaskRcnn final : public Family {
     }
     context.inference_ms += context.mask_head.run(
         context.rois, pool, context.roi_scratch,
-        [&](std::size_t first, std::size_t count, std::span<const TensorView> outputs) {
+        [&](std::span<const std::size_t> part, std::span<const TensorView> outputs) {
           const auto* const logits = static_cast<const float*>(outputs.front().data);
-          paste(std::span(context.targets).subspan(first, count), logits, pool);
+          paste(context.targets, part, logits, pool);
         });
   }
 
-  // logits: targets x classes x rows x columns.
-  void paste(std::span<const MaskTarget> targets, const float* logits, ThreadPool& pool) const {
+  // logits: of the targets with numbers `part`, each classes x rows x columns.
+  void paste(std::span<const MaskTarget> targets, std::span<const std::size_t> part,
+             const float* logits, ThreadPool& pool) const {
     const MaskHeadLayout& head = layout_.mask_head;
     const std::size_t cells =
         static_cast<std::size_t>(head.rows) * static_cast<std::size_t>(head.columns);
-    for_each_index(targets.size(), pool, [&](std::size_t i) {
+    for_each_index(part.size(), pool, [&](std::size_t i) {
       thread_local std::vector<float> map;
       thread_local MaskPasteScratch scratch;
-      Instance& instance = *targets[i].instance;
+      const MaskTarget& target = targets[part[i]];
+      Instance& instance = *target.instance;
       const std::size_t at = i * static_cast<std::size_t>(layout_.classes) +
                              static_cast<std::size_t>(instance.class_id);
       map.assign(logits + at * cells, logits + (at + 1) * cells);
       sigmoid(map);
-      instance.mask =
-          paste_mask(map, head.rows, head.columns, instance.box, targets[i].image->height,
-                     targets[i].image->width, head.threshold, scratch);
+      instance.mask = paste_mask(map, head.rows, head.columns, instance.box, target.image->height,
+                                 target.image->width, head.threshold, scratch);
     });
   }
 

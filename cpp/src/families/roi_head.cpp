@@ -7,19 +7,32 @@
 
 namespace instseg {
 
-void RoiHead::cut_features(std::span<const ImageRois> images, std::size_t first, std::size_t count,
+void RoiHead::order(std::span<const ImageRois> images, RoiScratch& scratch) const {
+  scratch.order.clear();
+  std::size_t first = 0;
+  for (const ImageRois& image : images) {
+    order_rois(image.boxes, static_cast<int>(image.maps.size()), spec_, scratch.places);
+    for (const RoiPlace& place : scratch.places) {
+      scratch.order.push_back(first + static_cast<std::size_t>(place.roi));
+    }
+    first += image.boxes.size();
+  }
+}
+
+void RoiHead::cut_features(std::span<const ImageRois> images, std::span<const std::size_t> rois,
                            std::size_t size, ThreadPool& pool, RoiScratch& scratch) const {
   std::span<float> out = scratch.features.reserve(size * roi_floats());
-  const std::size_t end = first + count;
   std::size_t image_begin = 0;
   for (const ImageRois& image : images) {
     const std::size_t image_end = image_begin + image.boxes.size();
-    const std::size_t begin = std::max(first, image_begin);
-    if (begin < std::min(end, image_end)) {
-      const std::size_t rois = std::min(end, image_end) - begin;
-      roi_align(image.maps, image.boxes.subspan(begin - image_begin, rois), spec_, pool,
-                scratch.align, out.first(rois * roi_floats()));
-      out = out.subspan(rois * roi_floats());
+    scratch.boxes.clear();
+    for (; !rois.empty() && rois.front() < image_end; rois = rois.subspan(1)) {
+      scratch.boxes.push_back(image.boxes[rois.front() - image_begin]);
+    }
+    if (!scratch.boxes.empty()) {
+      const std::size_t floats = scratch.boxes.size() * roi_floats();
+      roi_align(image.maps, scratch.boxes, spec_, pool, scratch.align, out.first(floats));
+      out = out.subspan(floats);
     }
     image_begin = image_end;
   }

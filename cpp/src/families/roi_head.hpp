@@ -20,6 +20,9 @@ struct ImageRois {
 
 // Buffers that the heads of a model share, kept from run to run.
 struct RoiScratch {
+  std::vector<std::size_t> order;  // of a batch's RoIs, counted through
+  std::vector<RoiPlace> places;
+  std::vector<Box> boxes;  // of one image, in one run
   FloatBuffer features;
   RoiAlignScratch align;
 };
@@ -31,9 +34,10 @@ class RoiHead {
       : spec_(spec), inference_(session.create_context()) {}
 
   // Takes all RoIs of a batch, counted through from the first image to the last, through the stage.
-  // Calls visit(first, count, outputs) for consecutive RoIs, all of them once and in order; the
-  // first `count` rows of the stage's outputs, in the manifest's order, are theirs, and valid until
-  // visit returns. Without RoIs, nothing is run. Returns the milliseconds in the backend.
+  // Calls visit(rois, outputs) for some of them, in an order that suits the memory, until each was
+  // there once: row i of the stage's outputs, which are in the manifest's order, belongs to RoI
+  // rois[i], and is valid until visit returns. Without RoIs, nothing is run. Returns the
+  // milliseconds in the backend.
   template <class Visit>
   double run(std::span<const ImageRois> images, ThreadPool& pool, RoiScratch& scratch,
              Visit&& visit) {
@@ -45,11 +49,13 @@ class RoiHead {
     if (count == 0) {
       return inference_ms;
     }
+    order(images, scratch);
     const RoiChunks chunks = plan_roi_chunks(count, roi_floats() * sizeof(float));
     for (std::size_t first = 0; first < count; first += chunks.rois) {
       const std::size_t rois = std::min(chunks.rois, count - first);
-      cut_features(images, first, rois, chunks.size, pool, scratch);
-      visit(first, rois, infer(chunks.size, scratch, inference_ms));
+      const auto part = std::span<const std::size_t>(scratch.order).subspan(first, rois);
+      cut_features(images, part, chunks.size, pool, scratch);
+      visit(part, infer(chunks.size, scratch, inference_ms));
     }
     return inference_ms;
   }
@@ -59,8 +65,10 @@ class RoiHead {
     const auto bins = static_cast<std::size_t>(spec_.output_size);
     return static_cast<std::size_t>(spec_.channels) * bins * bins;
   }
-  // Writes the features of RoIs [first, first + count), then zeros up to `size` RoIs.
-  void cut_features(std::span<const ImageRois> images, std::size_t first, std::size_t count,
+  // Image by image, as order_rois says.
+  void order(std::span<const ImageRois> images, RoiScratch& scratch) const;
+  // Writes the features of these RoIs, then zeros up to `size` RoIs.
+  void cut_features(std::span<const ImageRois> images, std::span<const std::size_t> rois,
                     std::size_t size, ThreadPool& pool, RoiScratch& scratch) const;
   std::span<const TensorView> infer(std::size_t size, RoiScratch& scratch, double& milliseconds);
 

@@ -35,7 +35,7 @@ inline constexpr auto kBits = [] {
 
 // Bit i of the result is test(i). Vectorises where the test does.
 template <class Test>
-inline std::uint32_t pack_word(Test&& test) {
+[[gnu::always_inline]] inline std::uint32_t pack_word(Test&& test) {
   std::uint32_t word = 0;
   for (std::size_t i = 0; i < 32; ++i) {
     word |= kBits[i] & (0U - std::uint32_t{test(i)});

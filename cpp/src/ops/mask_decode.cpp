@@ -5,6 +5,7 @@
 #include <string>
 
 #include "instseg/error.hpp"
+#include "ops/instruction_set.hpp"
 #include "ops/mask_check.hpp"
 #include "ops/sigmoid.hpp"
 
@@ -48,33 +49,36 @@ void check(std::span<const float> prototypes, int channels, int h, int w,
 }
 
 // out[i] = sigmoid(sum over channels of coefficient * cell i); `cells` points at channel 0.
-void evaluate_cells(const float* cells, std::ptrdiff_t channel_stride,
-                    std::span<const float> coefficients, int count, float* __restrict out) {
-  std::fill(out, out + count, 0.0F);
-  std::size_t channel = 0;
-  // Four channels per pass, to load and store the sums less often.
-  for (; channel + 4 <= coefficients.size(); channel += 4) {
-    const float* __restrict p0 = cells + static_cast<std::ptrdiff_t>(channel) * channel_stride;
-    const float* __restrict p1 = p0 + channel_stride;
-    const float* __restrict p2 = p1 + channel_stride;
-    const float* __restrict p3 = p2 + channel_stride;
-    const float c0 = coefficients[channel];
-    const float c1 = coefficients[channel + 1];
-    const float c2 = coefficients[channel + 2];
-    const float c3 = coefficients[channel + 3];
-    for (int i = 0; i < count; ++i) {
-      out[i] += c0 * p0[i] + c1 * p1[i] + c2 * p2[i] + c3 * p3[i];
+struct EvaluateCells {
+  [[gnu::always_inline]] static void run(const float* cells, std::ptrdiff_t channel_stride,
+                                         std::span<const float> coefficients, int count,
+                                         float* __restrict out) {
+    std::fill(out, out + count, 0.0F);
+    std::size_t channel = 0;
+    // Four channels per pass, to load and store the sums less often.
+    for (; channel + 4 <= coefficients.size(); channel += 4) {
+      const float* __restrict p0 = cells + static_cast<std::ptrdiff_t>(channel) * channel_stride;
+      const float* __restrict p1 = p0 + channel_stride;
+      const float* __restrict p2 = p1 + channel_stride;
+      const float* __restrict p3 = p2 + channel_stride;
+      const float c0 = coefficients[channel];
+      const float c1 = coefficients[channel + 1];
+      const float c2 = coefficients[channel + 2];
+      const float c3 = coefficients[channel + 3];
+      for (int i = 0; i < count; ++i) {
+        out[i] += c0 * p0[i] + c1 * p1[i] + c2 * p2[i] + c3 * p3[i];
+      }
     }
-  }
-  for (; channel < coefficients.size(); ++channel) {
-    const float* __restrict p = cells + static_cast<std::ptrdiff_t>(channel) * channel_stride;
-    const float c = coefficients[channel];
-    for (int i = 0; i < count; ++i) {
-      out[i] += c * p[i];
+    for (; channel < coefficients.size(); ++channel) {
+      const float* __restrict p = cells + static_cast<std::ptrdiff_t>(channel) * channel_stride;
+      const float c = coefficients[channel];
+      for (int i = 0; i < count; ++i) {
+        out[i] += c * p[i];
+      }
     }
+    Sigmoid::run(out, static_cast<std::size_t>(count));
   }
-  sigmoid({out, static_cast<std::size_t>(count)});
-}
+};
 
 }  // namespace
 
@@ -93,8 +97,9 @@ PackedMask decode_prototype_mask(std::span<const float> prototypes, int channels
   return render_mask({&scratch.x, x.pixels.begin, x.pixels, x.cells},
                      {&scratch.y, y.pixels.begin, y.pixels, y.cells}, spec.threshold,
                      scratch.render, [&](int row, float* out) {
-                       evaluate_cells(prototypes.data() + std::ptrdiff_t{row} * w + x.cells.begin,
-                                      channel_stride, coefficients, x.cells.size(), out);
+                       run_kernel<EvaluateCells>(
+                           prototypes.data() + std::ptrdiff_t{row} * w + x.cells.begin,
+                           channel_stride, coefficients, x.cells.size(), out);
                      });
 }
 

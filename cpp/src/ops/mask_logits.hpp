@@ -55,11 +55,33 @@ void for_each_product(const LeftMatrix& left, std::span<const float> right, int 
 void multiply(const LeftMatrix& left, std::span<const float> right, int columns, ThreadPool& pool,
               std::span<float> out);
 
-// The rows and columns of the cells above the threshold; NaN is not.
+// Cells of a map, half-open.
 struct CellBounds {
   Interval x;
   Interval y;
+
+  [[nodiscard]] std::size_t cells() const {
+    return static_cast<std::size_t>(x.size()) * static_cast<std::size_t>(y.size());
+  }
 };
+
+// One row of a product, of which only some columns, cells of a map, are wanted.
+struct ProductWindow {
+  const float* left = nullptr;  // depth values
+  CellBounds cells;
+  std::size_t offset = 0;  // of the first cell in the result; the others follow row by row
+};
+
+// Each window's part of left . right, written at its offset. right: depth x (height * width),
+// row-major. The values are those of `multiply`.
+void multiply_windows(std::span<const ProductWindow> windows, int depth,
+                      std::span<const float> right, int height, int width, ThreadPool& pool,
+                      std::span<float> out);
+
+// Where the set bits are: bit i % 64 of word i / 64 is cell i of the map, row by row.
+CellBounds bounds_of_bits(std::span<const std::uint64_t> words, int width);
+
+// The rows and columns of the cells above the threshold; NaN is not.
 CellBounds bounds_above(std::span<const float> cells, int height, int width, float threshold);
 
 }  // namespace instseg

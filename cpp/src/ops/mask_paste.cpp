@@ -8,6 +8,7 @@
 #include "instseg/error.hpp"
 #include "maths/paste.hpp"
 #include "ops/bit_matrix.hpp"
+#include "ops/instruction_set.hpp"
 #include "ops/mask_check.hpp"
 
 namespace instseg {
@@ -34,12 +35,15 @@ Interval reach(float low, float high, int cells, int image, MaskPasteScratch::Ax
   return pixels;
 }
 
-void pack_blend(const float* __restrict r0, const float* __restrict r1, float w0, float w1,
-                float threshold, int words, std::uint32_t* __restrict out) {
-  for (int word = 0; word < words; ++word, r0 += 32, r1 += 32) {
-    out[word] = pack_word([&](std::size_t i) { return w0 * r0[i] + w1 * r1[i] >= threshold; });
+struct PackBlend {
+  [[gnu::always_inline]] static void run(const float* __restrict r0, const float* __restrict r1,
+                                         float w0, float w1, float threshold, int words,
+                                         std::uint32_t* __restrict out) {
+    for (int word = 0; word < words; ++word, r0 += 32, r1 += 32) {
+      out[word] = pack_word([&](std::size_t i) { return w0 * r0[i] + w1 * r1[i] >= threshold; });
+    }
   }
-}
+};
 
 }  // namespace
 
@@ -85,8 +89,8 @@ PackedMask paste_mask(std::span<const float> probabilities, int h, int w, const 
                                   static_cast<std::size_t>(y.size()));
   for (std::size_t row = 0; row < scratch.y.first.size(); ++row) {
     const float* columns = scratch.columns.data() + scratch.y.first[row] * stride;
-    pack_blend(columns, columns + stride, scratch.y.w0[row], scratch.y.w1[row], threshold, words,
-               bits.data() + row * static_cast<std::size_t>(words));
+    run_kernel<PackBlend>(columns, columns + stride, scratch.y.w0[row], scratch.y.w1[row],
+                          threshold, words, bits.data() + row * static_cast<std::size_t>(words));
   }
   return PackedMask(x.begin, y.begin, x.size(), y.size(), std::move(bits));
 }

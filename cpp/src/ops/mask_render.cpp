@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "ops/bit_matrix.hpp"
+#include "ops/instruction_set.hpp"
 
 namespace instseg {
 namespace {
@@ -12,33 +13,45 @@ int last_cell(const AxisTaps& taps, std::size_t i) {
   return taps.first[i] + (taps.w2[i] > 0.0F ? 2 : taps.w1[i] > 0.0F ? 1 : 0);
 }
 
+struct InterpolateColumns {
+  [[gnu::always_inline]] static void run(const float* __restrict cells, const AxisWindow* window,
+                                         float* __restrict out) {
+    const AxisWindow& x = *window;
+    const std::ptrdiff_t from = x.pixels.begin - x.offset;
+    const int* __restrict first = x.taps->first.data() + from;
+    const float* __restrict w0 = x.taps->w0.data() + from;
+    const float* __restrict w1 = x.taps->w1.data() + from;
+    const float* __restrict w2 = x.taps->w2.data() + from;
+    const int count = x.pixels.size();
+    const int origin = x.cells.begin;
+    for (int i = 0; i < count; ++i) {
+      const float* cell = cells + (first[i] - origin);
+      out[i] = w0[i] * cell[0] + w1[i] * cell[1] + w2[i] * cell[2];
+    }
+  }
+};
+
+struct PackRow {
+  [[gnu::always_inline]] static void run(const float* __restrict r0, const float* __restrict r1,
+                                         const float* __restrict r2, float w0, float w1, float w2,
+                                         float threshold, int words,
+                                         std::uint32_t* __restrict out) {
+    for (int word = 0; word < words; ++word, r0 += 32, r1 += 32, r2 += 32) {
+      out[word] = pack_word(
+          [&](std::size_t i) { return w0 * r0[i] + w1 * r1[i] + w2 * r2[i] > threshold; });
+    }
+  }
+};
+
 }  // namespace
 
-void interpolate_columns(const float* __restrict cells, const AxisWindow& x,
-                         float* __restrict out) {
-  const std::ptrdiff_t from = x.pixels.begin - x.offset;
-  const int* __restrict first = x.taps->first.data() + from;
-  const float* __restrict w0 = x.taps->w0.data() + from;
-  const float* __restrict w1 = x.taps->w1.data() + from;
-  const float* __restrict w2 = x.taps->w2.data() + from;
-  const int count = x.pixels.size();
-  const int origin = x.cells.begin;
-  for (int i = 0; i < count; ++i) {
-    const float* cell = cells + (first[i] - origin);
-    out[i] = w0[i] * cell[0] + w1[i] * cell[1] + w2[i] * cell[2];
-  }
+void interpolate_columns(const float* cells, const AxisWindow& x, float* out) {
+  run_kernel<InterpolateColumns>(cells, &x, out);
 }
 
-void pack_row(const float* __restrict r0, const float* __restrict r1, const float* __restrict r2,
-              const std::array<float, 3>& weights, float threshold, int words,
-              std::uint32_t* __restrict out) {
-  const float w0 = weights[0];
-  const float w1 = weights[1];
-  const float w2 = weights[2];
-  for (int word = 0; word < words; ++word, r0 += 32, r1 += 32, r2 += 32) {
-    out[word] =
-        pack_word([&](std::size_t i) { return w0 * r0[i] + w1 * r1[i] + w2 * r2[i] > threshold; });
-  }
+void pack_row(const float* r0, const float* r1, const float* r2,
+              const std::array<float, 3>& weights, float threshold, int words, std::uint32_t* out) {
+  run_kernel<PackRow>(r0, r1, r2, weights[0], weights[1], weights[2], threshold, words, out);
 }
 
 AxisWindow narrow(const AxisTaps& taps, int pixels, const Interval& cells) {

@@ -8,6 +8,7 @@
 
 #include "instseg/error.hpp"
 #include "maths/matrix_nms.hpp"
+#include "ops/instruction_set.hpp"
 
 namespace instseg {
 namespace {
@@ -58,35 +59,16 @@ void keep_best(std::vector<RankedMask>& ranked, int count) {
   }
 }
 
-template <class Words>
-[[gnu::always_inline]] inline int count_common(const Words* a, const Words* b, std::size_t words) {
-  int sum = 0;
-  for (std::size_t i = 0; i < words; ++i) {
-    sum += std::popcount(a[i] & b[i]);
+struct CountCommon {
+  [[gnu::always_inline]] static int run(const std::uint64_t* a, const std::uint64_t* b,
+                                        std::size_t words) {
+    int sum = 0;
+    for (std::size_t i = 0; i < words; ++i) {
+      sum += std::popcount(a[i] & b[i]);
+    }
+    return sum;
   }
-  return sum;
-}
-
-int count_common_plain(const std::uint64_t* a, const std::uint64_t* b, std::size_t words) {
-  return count_common(a, b, words);
-}
-
-// With the instruction, where the compiler can make both; the choice is made when the program runs.
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-[[gnu::target("popcnt")]] int count_common_popcnt(const std::uint64_t* a, const std::uint64_t* b,
-                                                  std::size_t words) {
-  return count_common(a, b, words);
-}
-#endif
-
-auto* choose_count() {
-#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
-  if (__builtin_cpu_supports("popcnt")) {
-    return &count_common_popcnt;
-  }
-#endif
-  return &count_common_plain;
-}
+};
 
 class Overlaps {
  public:
@@ -121,9 +103,9 @@ class Overlaps {
     if (first >= last) {
       return 0.0F;
     }
-    static auto* const count = choose_count();
-    return mask_iou(count(words_of(i) + first, words_of(j) + first, last - first), areas_[a],
-                    areas_[b]);
+    const int common = run_kernel<CountCommon>(words_of(i) + first, words_of(j) + first,
+                                               std::size_t{last - first});
+    return mask_iou(common, areas_[a], areas_[b]);
   }
 
  private:

@@ -25,11 +25,13 @@ class LeftMatrix {
   [[nodiscard]] int rows() const { return rows_; }
   [[nodiscard]] int depth() const { return depth_; }
 
-  float& at(int row, int k) {
+  // values: depth() of them.
+  void set_row(int row, const float* values) {
     const auto group = static_cast<std::size_t>(row / kRowGroup) * kRowGroup;
-    return values_[group * static_cast<std::size_t>(depth_) +
-                   static_cast<std::size_t>(k) * kRowGroup +
-                   static_cast<std::size_t>(row % kRowGroup)];
+    float* out = values_.data() + group * static_cast<std::size_t>(depth_) + row % kRowGroup;
+    for (int k = 0; k < depth_; ++k, out += kRowGroup) {
+      *out = values[k];
+    }
   }
 
   // The rows [group * kRowGroup, …), by depth, kRowGroup values each.
@@ -67,7 +69,7 @@ class RightBlock {
 };
 
 // Writes kRowGroup rows of the product: the group's rows x panels() * kPanel columns. Row r begins
-// at out + r * stride. Sums run over rising depth; machines with fused multiply-add round less.
+// at out + r * stride. Sums run over rising depth, with fused multiply-add.
 void multiply_rows(const LeftMatrix& left, int group, const RightBlock& right, float* out,
                    std::ptrdiff_t stride);
 

@@ -8,6 +8,7 @@
 
 #include "instseg/error.hpp"
 #include "ops/box_geometry.hpp"
+#include "ops/instruction_set.hpp"
 
 namespace instseg {
 namespace {
@@ -95,25 +96,29 @@ void sort_best(std::vector<Candidate>& candidates, int count) {
 
 // Does a box of the kept ones overlap more than the threshold? The loop over a block has neither
 // exits nor branches, so that it vectorises.
-bool is_suppressed(const Box& box, float area, float iou_threshold, const NmsScratch& kept) {
-  const std::size_t count = kept.kept_area.size();
-  const float* x1 = kept.kept_x1.data();
-  const float* y1 = kept.kept_y1.data();
-  const float* x2 = kept.kept_x2.data();
-  const float* y2 = kept.kept_y2.data();
-  const float* areas = kept.kept_area.data();
-  for (std::size_t begin = 0; begin < count; begin += kBlock) {
-    const std::size_t end = std::min(begin + kBlock, count);
-    int suppressing = 0;
-    for (std::size_t i = begin; i < end; ++i) {
-      suppressing += suppresses({x1[i], y1[i], x2[i], y2[i]}, areas[i], box, area, iou_threshold);
+struct IsSuppressed {
+  [[gnu::always_inline]] static bool run(const Box* box, float area, float iou_threshold,
+                                         const NmsScratch* kept) {
+    const std::size_t count = kept->kept_area.size();
+    const float* x1 = kept->kept_x1.data();
+    const float* y1 = kept->kept_y1.data();
+    const float* x2 = kept->kept_x2.data();
+    const float* y2 = kept->kept_y2.data();
+    const float* areas = kept->kept_area.data();
+    for (std::size_t begin = 0; begin < count; begin += kBlock) {
+      const std::size_t end = std::min(begin + kBlock, count);
+      int suppressing = 0;
+      for (std::size_t i = begin; i < end; ++i) {
+        suppressing +=
+            suppresses({x1[i], y1[i], x2[i], y2[i]}, areas[i], *box, area, iou_threshold);
+      }
+      if (suppressing > 0) {
+        return true;
+      }
     }
-    if (suppressing > 0) {
-      return true;
-    }
+    return false;
   }
-  return false;
-}
+};
 
 void clear_kept(NmsScratch& scratch) {
   scratch.kept_x1.clear();
@@ -126,7 +131,12 @@ void clear_kept(NmsScratch& scratch) {
 // Keeps the box unless a kept one suppresses it.
 bool try_keep(const Box& box, float iou_threshold, NmsScratch& scratch) {
   const float area = area_of(box);
-  if (is_suppressed(box, area, iou_threshold, scratch)) {
+  const NmsScratch* const kept = &scratch;
+  // A few boxes take less time than what wide vectors need before and after them.
+  const bool suppressed = kept->kept_area.size() < kBlock / 2
+                              ? IsSuppressed::run(&box, area, iou_threshold, kept)
+                              : run_kernel<IsSuppressed>(&box, area, iou_threshold, kept);
+  if (suppressed) {
     return false;
   }
   scratch.kept_x1.push_back(box.x1);

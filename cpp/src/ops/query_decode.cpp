@@ -89,11 +89,9 @@ void gather(const QueryOutputs& outputs, QueryScratch& scratch) {
   }
   scratch.embeddings.resize(static_cast<int>(scratch.queries.size()), outputs.channels);
   for (std::size_t row = 0; row < scratch.queries.size(); ++row) {
-    const float* source =
-        outputs.embeddings.data() + std::ptrdiff_t{scratch.queries[row]} * outputs.channels;
-    for (int channel = 0; channel < outputs.channels; ++channel) {
-      scratch.embeddings.at(static_cast<int>(row), channel) = source[channel];
-    }
+    scratch.embeddings.set_row(
+        static_cast<int>(row),
+        outputs.embeddings.data() + std::ptrdiff_t{scratch.queries[row]} * outputs.channels);
   }
 }
 

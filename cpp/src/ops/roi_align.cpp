@@ -4,9 +4,12 @@
 #include <cmath>
 #include <cstddef>
 #include <string>
+#include <tuple>
 
 #include "instseg/error.hpp"
 #include "instseg/image.hpp"
+#include "ops/instruction_set.hpp"
+#include "ops/roi_pool.hpp"
 
 namespace instseg {
 namespace {
@@ -15,8 +18,6 @@ using Bin = RoiAlignScratch::Bin;
 using Roi = RoiAlignScratch::Roi;
 
 constexpr std::int64_t kRoisPerChunk = 64;
-// So few that the maps of a block stay in the cache while all RoIs are read.
-constexpr std::int64_t kChannelsPerBlock = 8;
 constexpr int kMaxSamples = 64;
 
 [[noreturn]] void fail(const std::string& what) {
@@ -102,11 +103,9 @@ bool weigh_axis(float low, float high, float stride, int cells, const RoiAlignSp
   return any;
 }
 
-Roi weigh(const Box& box, std::span<const FeatureLevel> levels, const RoiAlignSpec& spec,
-          std::span<Bin> bins, std::vector<float>& weights) {
+Roi weigh(const Box& box, const FeatureLevel& level, const RoiAlignSpec& spec, std::span<Bin> bins,
+          std::vector<float>& weights) {
   Roi roi;
-  roi.level = roi_level(box, static_cast<int>(levels.size()), spec);
-  const FeatureLevel& level = levels[static_cast<std::size_t>(roi.level)];
   const auto side = static_cast<std::size_t>(spec.output_size);
   const std::span<Bin> rows = bins.first(side);
   const std::span<Bin> columns = bins.last(side);
@@ -122,74 +121,73 @@ Roi weigh(const Box& box, std::span<const FeatureLevel> levels, const RoiAlignSp
       end = std::max(end, bin.first + bin.count);
     }
   }
-  roi.columns = end - roi.first_column;
+  // Wide enough for whole vectors, where the map is.
+  roi.columns = std::max(end - roi.first_column, std::min(kPoolLanes, level.width));
+  roi.first_column = std::min(roi.first_column, level.width - roi.columns);
   return roi;
 }
 
-// out[i] = sum over rows of weight * row[i].
-void blend_rows(const float* rows, std::ptrdiff_t stride, const float* weights, int count,
-                int columns, float* __restrict out) {
-  const float* __restrict r0 = rows;
-  int row = 0;
-  if (count >= 2) {
-    const float* __restrict r1 = rows + stride;
-    const float w0 = weights[0];
-    const float w1 = weights[1];
-    for (int i = 0; i < columns; ++i) {
-      out[i] = w0 * r0[i] + w1 * r1[i];
-    }
-    row = 2;
-  } else {
-    const float w0 = weights[0];
-    for (int i = 0; i < columns; ++i) {
-      out[i] = w0 * r0[i];
-    }
-    row = 1;
+struct Chunks {
+  explicit Chunks(std::size_t roi_count)
+      : rois(static_cast<std::int64_t>(roi_count)),
+        count((rois + kRoisPerChunk - 1) / kRoisPerChunk) {}
+
+  // In scratch.order.
+  [[nodiscard]] std::size_t begin(std::int64_t chunk) const {
+    return static_cast<std::size_t>(chunk * kRoisPerChunk);
   }
-  for (; row + 2 <= count; row += 2) {
-    const float* __restrict a = rows + row * stride;
-    const float* __restrict b = a + stride;
-    const float wa = weights[row];
-    const float wb = weights[row + 1];
-    for (int i = 0; i < columns; ++i) {
-      out[i] += wa * a[i] + wb * b[i];
-    }
+  [[nodiscard]] std::size_t end(std::int64_t chunk) const {
+    return static_cast<std::size_t>(std::min(rois, (chunk + 1) * kRoisPerChunk));
   }
-  if (row < count) {
-    const float* __restrict a = rows + row * stride;
-    const float wa = weights[row];
-    for (int i = 0; i < columns; ++i) {
-      out[i] += wa * a[i];
-    }
+
+  std::int64_t rois;
+  std::int64_t count;
+};
+
+std::span<Bin> bins_of(std::size_t place, int output_size, RoiAlignScratch& scratch) {
+  const std::size_t count = 2 * static_cast<std::size_t>(output_size);
+  return std::span(scratch.bins).subspan(place * count, count);
+}
+
+void weigh_chunk(std::span<const FeatureLevel> levels, std::span<const Box> rois,
+                 const RoiAlignSpec& spec, const Chunks& chunks, std::int64_t chunk,
+                 RoiAlignScratch& scratch) {
+  std::vector<float>& weights = scratch.weights[static_cast<std::size_t>(chunk)];
+  weights.clear();
+  for (std::size_t i = chunks.begin(chunk); i < chunks.end(chunk); ++i) {
+    const RoiPlace& place = scratch.order[i];
+    scratch.rois[i] = weigh(rois[static_cast<std::size_t>(place.roi)],
+                            levels[static_cast<std::size_t>(place.level)], spec,
+                            bins_of(i, spec.output_size, scratch), weights);
   }
 }
 
-// One channel of one RoI.
-void pool_plane(const FeatureLevel& level, const float* plane, const Roi& roi,
-                std::span<const Bin> bins, const float* weights, float* row, float* out) {
-  const std::size_t side = bins.size() / 2;
-  const std::span<const Bin> columns = bins.last(side);
-  for (const Bin& bin : bins.first(side)) {
-    if (bin.count == 0) {
-      out = std::fill_n(out, side, 0.0F);
+// The RoIs of a chunk, for the channels from first_channel on.
+void pool_chunk(std::span<const FeatureLevel> levels, const RoiAlignSpec& spec, int first_channel,
+                const Chunks& chunks, std::int64_t chunk, RoiAlignScratch& scratch, float* buffer,
+                std::span<float> out) {
+  const auto side = static_cast<std::size_t>(spec.output_size);
+  const int channels = std::min(kPoolLanes, spec.channels - first_channel);
+  for (std::size_t i = chunks.begin(chunk); i < chunks.end(chunk); ++i) {
+    const RoiPlace& place = scratch.order[i];
+    const Roi& roi = scratch.rois[i];
+    float* const target = out.data() + (static_cast<std::size_t>(place.roi) *
+                                            static_cast<std::size_t>(spec.channels) +
+                                        static_cast<std::size_t>(first_channel)) *
+                                           side * side;
+    if (roi.columns == 0) {
+      std::fill_n(target, static_cast<std::size_t>(channels) * side * side, 0.0F);
       continue;
     }
-    // Up to a whole number of vectors, where there is memory behind.
-    const float* const begin = plane + std::ptrdiff_t{bin.first} * level.width + roi.first_column;
-    const std::ptrdiff_t left = level.features.data() + level.features.size() -
-                                (begin + std::ptrdiff_t{bin.count - 1} * level.width);
-    const int padded = (roi.columns + 7) / 8 * 8;
-    blend_rows(begin, level.width, weights + bin.offset, bin.count,
-               padded <= left ? padded : roi.columns, row);
-    for (const Bin& column : columns) {
-      const float* values = row + (column.first - roi.first_column);
-      const float* column_weights = weights + column.offset;
-      float sum = 0.0F;
-      for (int i = 0; i < column.count; ++i) {
-        sum += column_weights[i] * values[i];
-      }
-      *out++ = sum;
-    }
+    const FeatureLevel& level = levels[static_cast<std::size_t>(place.level)];
+    const std::ptrdiff_t plane = std::ptrdiff_t{level.height} * level.width;
+    const std::span<const Bin> bins = bins_of(i, spec.output_size, scratch);
+    run_kernel<PoolRoi>(
+        RoiWindow{bins.first(side), bins.last(side),
+                  scratch.weights[static_cast<std::size_t>(chunk)].data(), roi.first_column,
+                  roi.columns},
+        PlaneBlock{level.features.data() + first_channel * plane, plane, level.width, channels},
+        buffer, target);
   }
 }
 
@@ -199,66 +197,47 @@ int roi_level(const Box& roi, int levels, const RoiAlignSpec& spec) {
   return pyramid_level(roi, levels, spec.first_level, spec.canonical_level, spec.canonical_size);
 }
 
+void order_rois(std::span<const Box> rois, int levels, const RoiAlignSpec& spec,
+                std::vector<RoiPlace>& order) {
+  constexpr float kLastRow = 1e6F;
+  order.clear();
+  for (std::size_t i = 0; i < rois.size(); ++i) {
+    const float top = rois[i].y1;
+    const int row = top > 0.0F ? static_cast<int>(std::min(top, kLastRow)) : 0;  // 0 for NaN
+    order.push_back({roi_level(rois[i], levels, spec), row, static_cast<int>(i)});
+  }
+  std::ranges::sort(order, [](const RoiPlace& a, const RoiPlace& b) {
+    return std::tie(a.level, a.row, a.roi) < std::tie(b.level, b.row, b.roi);
+  });
+}
+
 void roi_align(std::span<const FeatureLevel> levels, std::span<const Box> rois,
                const RoiAlignSpec& spec, ThreadPool& pool, RoiAlignScratch& scratch,
                std::span<float> out) {
   check(levels, rois, spec, out.size());
-  const auto count = static_cast<std::int64_t>(rois.size());
-  const auto side = static_cast<std::size_t>(spec.output_size);
-  const std::int64_t chunks = (count + kRoisPerChunk - 1) / kRoisPerChunk;
+  const Chunks chunks(rois.size());
   scratch.rois.resize(rois.size());
-  scratch.bins.resize(rois.size() * side * 2);
-  scratch.weights.resize(std::max(scratch.weights.size(), static_cast<std::size_t>(chunks)));
-  const auto bins_of = [&](std::size_t roi) {
-    return std::span(scratch.bins).subspan(roi * side * 2, side * 2);
-  };
-  pool.parallel_for(0, chunks, 1, [&](std::int64_t chunk_begin, std::int64_t chunk_end) {
-    for (std::int64_t chunk = chunk_begin; chunk < chunk_end; ++chunk) {
-      std::vector<float>& weights = scratch.weights[static_cast<std::size_t>(chunk)];
-      weights.clear();
-      const std::int64_t end = std::min(count, (chunk + 1) * kRoisPerChunk);
-      for (auto i = static_cast<std::size_t>(chunk * kRoisPerChunk);
-           i < static_cast<std::size_t>(end); ++i) {
-        scratch.rois[i] = weigh(rois[i], levels, spec, bins_of(i), weights);
-      }
+  scratch.bins.resize(rois.size() * static_cast<std::size_t>(spec.output_size) * 2);
+  scratch.weights.resize(std::max(scratch.weights.size(), static_cast<std::size_t>(chunks.count)));
+  order_rois(rois, static_cast<int>(levels.size()), spec, scratch.order);
+  pool.parallel_for(0, chunks.count, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t chunk = begin; chunk < end; ++chunk) {
+      weigh_chunk(levels, rois, spec, chunks, chunk, scratch);
     }
   });
 
   // All RoIs of a block of channels, then the next block.
-  const std::int64_t blocks = (spec.channels + kChannelsPerBlock - 1) / kChannelsPerBlock;
+  const std::int64_t blocks = (spec.channels + kPoolLanes - 1) / kPoolLanes;
   int max_width = 0;
   for (const FeatureLevel& level : levels) {
     max_width = std::max(max_width, level.width);
   }
-  const auto pool_part = [&](std::int64_t block, std::int64_t chunk, float* row) {
-    const auto channel_end = static_cast<std::size_t>(
-        std::min<std::int64_t>(spec.channels, (block + 1) * kChannelsPerBlock));
-    const float* weights = scratch.weights[static_cast<std::size_t>(chunk)].data();
-    const std::int64_t roi_end = std::min(count, (chunk + 1) * kRoisPerChunk);
-    for (auto i = static_cast<std::size_t>(chunk * kRoisPerChunk);
-         i < static_cast<std::size_t>(roi_end); ++i) {
-      const Roi& roi = scratch.rois[i];
-      const FeatureLevel& level = levels[static_cast<std::size_t>(roi.level)];
-      const std::size_t plane =
-          static_cast<std::size_t>(level.height) * static_cast<std::size_t>(level.width);
-      for (auto channel = static_cast<std::size_t>(block * kChannelsPerBlock);
-           channel < channel_end; ++channel) {
-        float* const target =
-            out.data() + (i * static_cast<std::size_t>(spec.channels) + channel) * side * side;
-        if (roi.columns == 0) {
-          std::fill_n(target, side * side, 0.0F);
-        } else {
-          pool_plane(level, level.features.data() + channel * plane, roi, bins_of(i), weights, row,
-                     target);
-        }
-      }
-    }
-  };
-  pool.parallel_for(0, blocks * chunks, 1, [&](std::int64_t begin, std::int64_t end) {
-    thread_local std::vector<float> row;
-    row.resize(std::max(row.size(), static_cast<std::size_t>(max_width) + 8));
+  pool.parallel_for(0, blocks * chunks.count, 1, [&](std::int64_t begin, std::int64_t end) {
+    thread_local std::vector<float> buffer;
+    buffer.resize(std::max(buffer.size(), pool_scratch_size(max_width, spec.output_size)));
     for (std::int64_t part = begin; part < end; ++part) {
-      pool_part(part / chunks, part % chunks, row.data());
+      pool_chunk(levels, spec, static_cast<int>(part / chunks.count) * kPoolLanes, chunks,
+                 part % chunks.count, scratch, buffer.data(), out);
     }
   });
 }

@@ -34,22 +34,35 @@ struct RoiAlignSpec {
   float canonical_size = 224.0F;
 };
 
+// A RoI and the place on the maps where it begins.
+struct RoiPlace {
+  int level = 0;
+  int row = 0;  // network pixel
+  int roi = 0;
+};
+
 // Buffers kept from call to call. One per calling thread; the contents are the function's own.
 struct RoiAlignScratch {
   using Bin = RoiBin;  // of one axis
   struct Roi {
-    int level = 0;
     int first_column = 0;  // of all its bins
     int columns = 0;       // 0: it reads nothing
   };
-  std::vector<Roi> rois;
-  std::vector<Bin> bins;  // for each RoI output_size along y, then as many along x
+  std::vector<RoiPlace> order;  // in which RoIs are pooled
+  std::vector<Roi> rois;        // in that order, as all that follows
+  std::vector<Bin> bins;        // for each RoI output_size along y, then as many along x
   std::vector<std::vector<float>> weights;  // by chunk of RoIs
 };
 
 // The index into a pyramid of `levels` maps of the one that a RoI reads. A box without area, or
 // with a NaN, reads the first one.
 int roi_level(const Box& roi, int levels, const RoiAlignSpec& spec);
+
+// All RoIs, so that those that read the same rows of a map follow each other: what one has read is
+// in the cache for the next. Of many RoIs that are pooled in several calls, each call should get a
+// part of this order.
+void order_rois(std::span<const Box> rois, int levels, const RoiAlignSpec& spec,
+                std::vector<RoiPlace>& order);
 
 // rois: pixels of the network input. Writes rois x channels x output_size x output_size to `out`.
 //

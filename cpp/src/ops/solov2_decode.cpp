@@ -7,6 +7,7 @@
 #include <string>
 
 #include "instseg/error.hpp"
+#include "ops/instruction_set.hpp"
 #include "ops/mask_check.hpp"
 #include "ops/mask_logits.hpp"
 #include "ops/sigmoid.hpp"
@@ -94,17 +95,18 @@ void select_candidates(std::span<const Solov2Level> levels, const Solov2Spec& sp
   }
 }
 
-// The kernels `chosen` (indices into scratch.cells) as rows.
+const float* kernel_at(std::span<const Solov2Level> levels, const Solov2Spec& spec,
+                       const Solov2Scratch::KernelCell& at) {
+  return levels[static_cast<std::size_t>(at.level)].kernels.data() +
+         std::ptrdiff_t{at.cell} * spec.channels;
+}
+
+// The kernels of all candidates as rows.
 void gather_kernels(std::span<const Solov2Level> levels, const Solov2Spec& spec,
-                    std::span<const int> chosen, Solov2Scratch& scratch) {
-  scratch.kernels.resize(static_cast<int>(chosen.size()), spec.channels);
-  for (std::size_t row = 0; row < chosen.size(); ++row) {
-    const Solov2Scratch::KernelCell& at = scratch.cells[static_cast<std::size_t>(chosen[row])];
-    const Solov2Level& level = levels[static_cast<std::size_t>(at.level)];
-    const float* values = level.kernels.data() + std::ptrdiff_t{at.cell} * spec.channels;
-    for (int channel = 0; channel < spec.channels; ++channel) {
-      scratch.kernels.at(static_cast<int>(row), channel) = values[channel];
-    }
+                    Solov2Scratch& scratch) {
+  scratch.kernels.resize(static_cast<int>(scratch.cells.size()), spec.channels);
+  for (std::size_t row = 0; row < scratch.cells.size(); ++row) {
+    scratch.kernels.set_row(static_cast<int>(row), kernel_at(levels, spec, scratch.cells[row]));
   }
 }
 
@@ -115,27 +117,31 @@ struct Part {
 };
 
 // Sets the bits of up to 64 logits.
-Part binarise(std::span<const float> logits, float threshold, std::uint64_t& word) {
-  Part part;
-  word = 0;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    word |= std::uint64_t{logits[i] > threshold} << i;
-  }
-  if (word == 0) {
+struct Binarise {
+  [[gnu::always_inline]] static Part run(const float* logits, std::size_t count, float threshold,
+                                         std::uint64_t* word) {
+    Part part;
+    std::uint64_t bits = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      bits |= std::uint64_t{logits[i] > threshold} << i;
+    }
+    *word = bits;
+    if (bits == 0) {
+      return part;
+    }
+    std::array<float, 64> probabilities;
+    std::copy_n(logits, count, probabilities.begin());
+    Sigmoid::run(probabilities.data(), count);
+    float sum = 0.0F;
+    for (std::size_t i = 0; i < count; ++i) {
+      const bool set = logits[i] > threshold;
+      part.area += set ? 1 : 0;
+      sum += set ? probabilities[i] : 0.0F;
+    }
+    part.sum = double{sum};
     return part;
   }
-  std::array<float, 64> probabilities;
-  std::copy(logits.begin(), logits.end(), probabilities.begin());
-  sigmoid(std::span(probabilities).first(logits.size()));
-  float sum = 0.0F;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    const bool set = logits[i] > threshold;
-    part.area += set ? 1 : 0;
-    sum += set ? probabilities[i] : 0.0F;
-  }
-  part.sum = double{sum};
-  return part;
-}
+};
 
 // Bits, area and sum of probabilities of each kernel's mask.
 void convolve(std::span<const float> features, int cells, float threshold, ThreadPool& pool,
@@ -147,19 +153,19 @@ void convolve(std::span<const float> features, int cells, float threshold, Threa
   scratch.bits.resize(rows * words);
   scratch.part_areas.assign(blocks * rows, 0);
   scratch.part_sums.assign(blocks * rows, 0.0);
-  for_each_product(scratch.kernels, features, cells, pool,
-                   [&](int row, int first, std::span<const float> logits) {
-                     const auto kernel = static_cast<std::size_t>(row);
-                     const std::size_t at =
-                         static_cast<std::size_t>(first / kProductColumns) * rows + kernel;
-                     std::uint64_t* word = scratch.bits.data() + kernel * words + first / 64;
-                     for (std::size_t from = 0; from < logits.size(); from += 64, ++word) {
-                       const std::size_t count = std::min<std::size_t>(64, logits.size() - from);
-                       const Part part = binarise(logits.subspan(from, count), threshold, *word);
-                       scratch.part_areas[at] += part.area;
-                       scratch.part_sums[at] += part.sum;
-                     }
-                   });
+  for_each_product(
+      scratch.kernels, features, cells, pool,
+      [&](int row, int first, std::span<const float> logits) {
+        const auto kernel = static_cast<std::size_t>(row);
+        const std::size_t at = static_cast<std::size_t>(first / kProductColumns) * rows + kernel;
+        std::uint64_t* word = scratch.bits.data() + kernel * words + first / 64;
+        for (std::size_t from = 0; from < logits.size(); from += 64, ++word) {
+          const std::size_t count = std::min<std::size_t>(64, logits.size() - from);
+          const Part part = run_kernel<Binarise>(logits.data() + from, count, threshold, word);
+          scratch.part_areas[at] += part.area;
+          scratch.part_sums[at] += part.sum;
+        }
+      });
 }
 
 // Fills the inputs of the matrix NMS with the candidates that stay. Scores are lowered by the mean
@@ -199,31 +205,51 @@ void fill_probabilities(const float* logits, int count, float* out) {
   sigmoid({out, static_cast<std::size_t>(count)});
 }
 
-// Renders each kept kernel's mask once.
-void render(const Solov2Geometry& geometry, const Solov2Spec& spec, ThreadPool& pool,
-            Solov2Scratch& scratch) {
+// Where the kept kernels' masks are, which the bits tell. Only there, and around, logits are
+// needed.
+void find_windows(std::span<const Solov2Level> levels, const Solov2Geometry& geometry,
+                  const Solov2Spec& spec, Solov2Scratch& scratch) {
   const int height = geometry.feature_height;
   const int width = geometry.feature_width;
-  const std::size_t cells = static_cast<std::size_t>(height) * static_cast<std::size_t>(width);
   compose_axis({width, width * kSolov2FeatureStride, geometry.resized_width, geometry.image_width},
                {0, geometry.resized_width}, scratch.x);
   compose_axis(
       {height, height * kSolov2FeatureStride, geometry.resized_height, geometry.image_height},
       {0, geometry.resized_height}, scratch.y);
+  const std::size_t words =
+      (static_cast<std::size_t>(height) * static_cast<std::size_t>(width) + 63) / 64;
+  scratch.windows.clear();
+  scratch.products.clear();
+  std::size_t cells = 0;
+  for (const int kept : scratch.kept_kernels) {
+    const auto kernel = static_cast<std::size_t>(kept);
+    const CellBounds set =
+        bounds_of_bits(std::span(scratch.bits).subspan(kernel * words, words), width);
+    const Solov2Scratch::Window& window =
+        scratch.windows.emplace_back(narrow(scratch.x, geometry.image_width, set.x),
+                                     narrow(scratch.y, geometry.image_height, set.y));
+    scratch.products.push_back(
+        {kernel_at(levels, spec, scratch.cells[kernel]), {window.x.cells, window.y.cells}, cells});
+    cells += scratch.products.back().cells.cells();
+  }
+  scratch.logits.resize(cells);
+}
+
+// Renders each kept kernel's mask once.
+void render(float threshold, ThreadPool& pool, Solov2Scratch& scratch) {
   scratch.rendered.resize(scratch.kept_kernels.size());
   pool.parallel_for(
       0, static_cast<std::int64_t>(scratch.kept_kernels.size()), 1,
       [&](std::int64_t begin, std::int64_t end) {
         thread_local RenderScratch buffers;
         for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-          const std::span<const float> logits = std::span(scratch.logits).subspan(i * cells, cells);
-          const CellBounds set = bounds_above(logits, height, width, logit_of(spec.mask_threshold));
-          const AxisWindow x = narrow(scratch.x, geometry.image_width, set.x);
-          const AxisWindow y = narrow(scratch.y, geometry.image_height, set.y);
+          const Solov2Scratch::Window& window = scratch.windows[i];
+          const int columns = window.x.cells.size();
+          const float* const logits = scratch.logits.data() + scratch.products[i].offset;
           scratch.rendered[i] = crop_to_bounds(
-              render_mask(x, y, spec.mask_threshold, buffers, [&](int row, float* out) {
-                fill_probabilities(logits.data() + std::ptrdiff_t{row} * width + x.cells.begin,
-                                   x.cells.size(), out);
+              render_mask(window.x, window.y, threshold, buffers, [&](int row, float* out) {
+                fill_probabilities(logits + std::ptrdiff_t{row - window.y.cells.begin} * columns,
+                                   columns, out);
               }));
         }
       });
@@ -238,11 +264,7 @@ std::vector<Solov2Instance> decode_solov2(std::span<const Solov2Level> levels,
   check(levels, features, geometry, spec);
   const int cells = geometry.feature_height * geometry.feature_width;
   select_candidates(levels, spec, scratch);
-  scratch.chosen.resize(scratch.cells.size());
-  for (std::size_t i = 0; i < scratch.chosen.size(); ++i) {
-    scratch.chosen[i] = static_cast<int>(i);
-  }
-  gather_kernels(levels, spec, scratch.chosen, scratch);
+  gather_kernels(levels, spec, scratch);
   convolve(features, cells, logit_of(spec.mask_threshold), pool, scratch);
   score_candidates(levels, scratch);
   std::vector<RankedMask> kept = matrix_nms(
@@ -251,7 +273,7 @@ std::vector<Solov2Instance> decode_solov2(std::span<const Solov2Level> levels,
   std::erase_if(kept,
                 [&](const RankedMask& mask) { return !(mask.score > spec.result_threshold); });
 
-  // Several classes may share a kernel; its logits are computed and rendered once.
+  // Several classes may share a kernel; its mask is rendered once.
   scratch.slots.assign(scratch.cells.size(), -1);
   scratch.kept_kernels.clear();
   for (const RankedMask& mask : kept) {
@@ -262,10 +284,10 @@ std::vector<Solov2Instance> decode_solov2(std::span<const Solov2Level> levels,
       scratch.kept_kernels.push_back(kernel);
     }
   }
-  gather_kernels(levels, spec, scratch.kept_kernels, scratch);
-  scratch.logits.resize(scratch.kept_kernels.size() * static_cast<std::size_t>(cells));
-  multiply(scratch.kernels, features, cells, pool, scratch.logits);
-  render(geometry, spec, pool, scratch);
+  find_windows(levels, geometry, spec, scratch);
+  multiply_windows(scratch.products, spec.channels, features, geometry.feature_height,
+                   geometry.feature_width, pool, scratch.logits);
+  render(spec.mask_threshold, pool, scratch);
 
   std::vector<Solov2Instance> instances;
   for (const RankedMask& mask : kept) {

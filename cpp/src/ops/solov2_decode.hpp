@@ -9,6 +9,7 @@
 #include "core/parallel.hpp"
 #include "instseg/mask.hpp"
 #include "ops/bilinear.hpp"
+#include "ops/mask_logits.hpp"
 #include "ops/mask_render.hpp"
 #include "ops/matrix_nms.hpp"
 #include "ops/matrix_product.hpp"
@@ -73,12 +74,16 @@ struct Solov2Scratch {
   std::vector<int> part_areas;      // column blocks x kernels
   std::vector<double> part_sums;    // of the probabilities of set cells
   std::vector<double> sums;         // by kernel
-  std::vector<int> chosen;
   std::vector<int> masks, entry_areas, class_ids;
   std::vector<float> scores;
   std::vector<int> kept_kernels;  // each once
   std::vector<int> slots;         // of a kept kernel among them
-  std::vector<float> logits;      // kept kernels x cells
+  struct Window {
+    AxisWindow x, y;  // what is rendered, and the cells that it reads
+  };
+  std::vector<Window> windows;          // by kept kernel
+  std::vector<ProductWindow> products;  // their cells
+  std::vector<float> logits;            // of these
   std::vector<PackedMask> rendered;
   AxisTaps x;
   AxisTaps y;
