@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from instseg_rt import Predictor
@@ -17,7 +19,7 @@ from instseg_rt.benchmark.peers.paddlex_peer import PaddlexPeer
 from instseg_rt.benchmark.run import run_benchmark
 from instseg_rt.benchmark.scenarios import Limits
 
-from ...family_bundles import write_solov2
+from ...family_bundles import write_c4, write_mask_rcnn, write_solov2
 
 PACKAGE = """
 import os
@@ -33,6 +35,7 @@ print("a greeting on stdout")
 class _Model:
     def __init__(self, folder):
         self._predictor = instseg_rt.Predictor((Path(folder) / "bundle.txt").read_text(), threads=1)
+        self._whole_masks = self._predictor.info.family == "solov2"
 
     def predict(self, image, batch_size, threshold):
         print("chatter")
@@ -42,7 +45,12 @@ class _Model:
         if "bad" in Path(image).name:
             raise ValueError("this image\\nis bad")
         result = self._predictor(image, threshold)
-        yield {"boxes": result["boxes"], "masks": result["masks"]}
+        if self._whole_masks:
+            found = zip(result.class_ids, result.scores)
+            boxes = [{"class_id": class_id, "score": score, "label": ""} for class_id, score in found]
+            yield {"boxes": boxes, "masks": list(result.masks)}
+        else:
+            yield {"boxes": result["boxes"], "masks": result["masks"]}
 
 
 def create_model(model_name, model_dir, device):
@@ -88,12 +96,10 @@ def test_it_finds_the_same(peer: PaddlexPeer, tiny_bundle: Path, photo: Path) ->
     assert call.milliseconds["total"] > 0
 
 
-def test_models_without_boxes(model: Path, photo: Path, tmp_path: Path) -> None:
-    """SOLOv2's results have whole masks, where boxes would be."""
-    import cv2
-    import numpy as np
-
-    bundle = write_solov2(tmp_path / "solov2.bundle")
+@pytest.mark.parametrize("write", [write_solov2, write_mask_rcnn, write_c4], ids=["solov2", "mask_rcnn", "c4"])
+def test_other_families(write: Callable[[Path], Path], model: Path, tmp_path: Path) -> None:
+    """SOLOv2's results have whole masks and no boxes; those of R-CNN come of several networks."""
+    bundle = write(tmp_path / "other.bundle")
     (model / "bundle.txt").write_text(str(bundle))
     blocks = np.random.default_rng(4).integers(0, 256, (5, 7, 3), np.uint8)
     picture = tmp_path / "blocks.png"
@@ -101,7 +107,10 @@ def test_models_without_boxes(model: Path, photo: Path, tmp_path: Path) -> None:
     with Predictor(bundle) as predictor:
         peer = PaddlexPeer(Path(sys.executable), model, predictor.info, predictor.threshold, 2)
         try:
-            check_agreement(PADDLEX, picture, predictor(picture), peer.find(picture))
+            ours, found = predictor(picture), peer.find(picture)
+            assert len(ours) > 0
+            assert (found.boxes is None) == (write is write_solov2)
+            check_agreement(PADDLEX, picture, ours, found)
         finally:
             peer.close()
 

@@ -16,8 +16,8 @@ from instseg_trainer.static_graph import StaticGraph
 from tests.reference_kit import ReferenceModel
 
 SMALL = {"stretch": (160, 160), "keep_ratio": (160, 256)}
-LOWER_THRESHOLDS = {"Cascade-MaskRCNN-ResNet50-FPN": 0.01}
-"""Of models that find nothing in a small image with these weights."""
+LOWER_THRESHOLDS = {"Cascade-MaskRCNN-ResNet50-FPN": 0.01, "MaskRCNN-ResNet50": 0.03}
+"""Of models that find nothing, or hardly anything, in a small image with these weights."""
 LABELS = tuple(f"class {number}" for number in range(80))
 
 
