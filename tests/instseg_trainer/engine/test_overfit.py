@@ -134,7 +134,7 @@ FAMILIES = {
         (
             SMALL_PHOTO,
             LEARNING_BACKBONE,
-            "Recipe.optimizer.parameter_groups=[{params: ['solo_kernel'], learning_rate_factor: 0.004},"
+            "Recipe.optimizer.parameter_groups=[{params: ['solo_kernel'], learning_rate_factor: 0.001},"
             " {params: ['solo_cate'], learning_rate_factor: 0.2}]",
             "Train.warmup_steps=20",
             "Train.learning_rate=0.0004",
