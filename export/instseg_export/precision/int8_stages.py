@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.resources
 import shutil
@@ -20,6 +21,7 @@ from instseg_rt.files import file_sha256
 
 from ..bundle_files import MANIFEST
 from ..bundle_manifest import read_manifest, stage_file, update_manifest
+from ..errors import ExportError
 from .accuracy import Accuracy, evaluate
 from .calibration import image_files, stage_inputs
 from .detections import Agreement, agreement, summary
@@ -32,6 +34,8 @@ QUANTISER_VERSION = 1
 DEFAULT_IMAGES = 100
 MOST_AP_LOSS = 0.005
 """What is above is said."""
+LEAST_MATCHED, LEAST_MASK_IOU = 0.95, 0.9
+"""Of the detections above the bundle's threshold and of their masks on average; what is below is refused."""
 METHOD = "the runtime with OpenVINO on the CPU, both precisions"
 
 
@@ -80,8 +84,8 @@ def write_int8_stages(
     """Writes every stage's INT8 form.
 
     images: BGR; what both precisions are compared on. dataset: labelled, for AP in both. The bundle is changed when
-    all is there and was compared. Raises `ExportError` where NNCF is missing, for a folder without images, and for
-    a stage that has nothing to quantise.
+    all is there and was compared. Raises `ExportError` where NNCF is missing, for a folder without images, for a
+    stage that has nothing to quantise, and where INT8 finds too little of what float32 finds.
     """
     check_nncf()
     files = image_files(calibration.folder, "--calibration", calibration.images)
@@ -95,10 +99,11 @@ def write_int8_stages(
         update_manifest(scratch, manifest)
         say(f"INT8: comparing with float32, {len(images)} {images_are}")
         every, confident = _compare(scratch, images, float(manifest["threshold"]))
+        _check(confident, images_are)
         accuracy = {} if dataset is None else _accuracies(scratch, dataset, say)
         noted = _noted(every, confident, accuracy, len(images), images_are, dataset)
         for entry in entries.values():
-            entry["verification"] = noted
+            entry["verification"] = copy.deepcopy(noted)  # not one object, which YAML would write as a reference
             for key in ("file", "weights_file"):
                 shutil.move(scratch / entry[key], bundle / entry[key])
     update_manifest(bundle, manifest)
@@ -194,6 +199,20 @@ def _compare(scratch: Path, images: Sequence[NDArray[np.uint8]], threshold: floa
             results.append([predictor(image) for image in images])
     expected, found = results
     return agreement(expected, found), agreement(expected, found, threshold)
+
+
+def _check(confident: Agreement, images_are: str) -> None:
+    if not confident.expected:
+        raise ExportError(
+            f"float32 detects nothing above the bundle's threshold on the {images_are}: what INT8 loses cannot be "
+            "told; give images with objects"
+        )
+    if confident.share < LEAST_MATCHED or confident.mask_iou_mean < LEAST_MASK_IOU:
+        raise ExportError(
+            f"INT8 finds {confident.matched} of the {confident.expected} detections above the threshold, with a mask "
+            f"IoU of {confident.mask_iou_mean:.3f} (at least {LEAST_MATCHED:.0%} and {LEAST_MASK_IOU}): the bundle is "
+            "as it was. Give more images, like those of the use, with --calibration, or stay with float32"
+        )
 
 
 def _accuracies(scratch: Path, dataset: Path, say: Callable[[str], None]) -> dict[str, Accuracy]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,6 +25,7 @@ from .islands import Island
 
 # Operators that OpenVINO computes in integers; others are float32 in any case.
 _QUANTISED_TYPES = frozenset({"Convolution", "GroupConvolution", "ConvolutionBackpropData", "MatMul"})
+_NO_TELEMETRY = "NNCF_CI"
 _FAMILIES_WITH_ATTENTION = frozenset({"mask_rtdetr"})
 
 
@@ -59,16 +63,30 @@ def nncf_version() -> str:
     return importlib.metadata.version("nncf")
 
 
+def import_nncf() -> ModuleType:
+    """NNCF, kept from reporting its use to its makers: it does unless this variable is set when it is imported."""
+    before = os.environ.get(_NO_TELEMETRY)
+    os.environ[_NO_TELEMETRY] = "1"
+    try:
+        nncf = importlib.import_module("nncf")
+    finally:
+        if before is None:
+            del os.environ[_NO_TELEMETRY]
+        else:
+            os.environ[_NO_TELEMETRY] = before
+    nncf.set_log_level(logging.ERROR)
+    return nncf
+
+
 def quantise(file: Path, data: CalibrationData, family: str, islands: Sequence[Island]) -> QuantisedStage:
     """Quantises what NNCF quantises for CPUs, but for the islands.
 
     file: the stage's ONNX. The ranges of activations are those on `data`. Weights have 7 bits: processors without VNNI
     add pairs of products in 16 bits, which 8 bits can overflow, and a bundle gives the same on all of them.
     """
-    import nncf
     import openvino
 
-    nncf.set_log_level(logging.ERROR)
+    nncf = import_nncf()
     model = openvino.Core().read_model(file)
     ignored = _ignored(onnx.load(file), model, islands)
     parameters = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from instseg_export.cli import main
 from instseg_export.errors import ExportError
 from instseg_export.precision import int8_stages, islands
 from instseg_export.precision.calibration import MOST_REGIONS, StageInputs, image_files
+from instseg_export.precision.detections import Agreement
 from instseg_export.precision.int8_stages import int8_entry
 from tests.tiny_bundle import SIDE, write_tiny_bundle
 
@@ -95,6 +99,49 @@ def test_a_comparison_that_fails_leaves_the_bundle_alone(
     assert main([str(bundle), "--precision", "int8", "--calibration", str(photos)]) == 1
     assert "typed" not in stage_of(bundle)
     assert [path.name for path in (bundle / "stages").iterdir()] == ["model.onnx"]
+
+
+def agreement_of(expected: int, matched: int, mask_iou: float) -> Agreement:
+    return Agreement(expected, matched, matched, mask_iou, mask_iou, 0.0, 0.0, 0.0)
+
+
+@needs_nncf
+@pytest.mark.parametrize(
+    ("confident", "said"),
+    [
+        (agreement_of(20, 18, 0.99), "INT8 finds 18 of the 20 detections above the threshold"),
+        (agreement_of(20, 20, 0.85), "with a mask IoU of 0.850 (at least 95% and 0.9): the bundle is as it was"),
+        (agreement_of(0, 0, 1.0), "float32 detects nothing above the bundle's threshold on the images of photos"),
+    ],
+)
+def test_what_finds_too_little_is_refused(
+    bundle: Path,
+    photos: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    confident: Agreement,
+    said: str,
+) -> None:
+    monkeypatch.setattr(int8_stages, "_compare", lambda *_: (confident, confident))
+    assert main([str(bundle), "--precision", "int8", "--calibration", str(photos)]) == 1
+    assert said in capsys.readouterr().err
+    assert "typed" not in stage_of(bundle)
+
+
+@needs_nncf
+def test_nncf_reports_nothing_to_its_makers() -> None:
+    lines = [
+        "import os",
+        "from instseg_export.precision.quantise import import_nncf",
+        "import_nncf()",
+        "from nncf.telemetry.wrapper import NNCFTelemetry, telemetry",
+        "print(isinstance(telemetry, NNCFTelemetry), 'NNCF_CI' in os.environ)",
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NNCF_")}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]
 
 
 def test_without_nncf(
