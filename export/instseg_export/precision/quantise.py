@@ -110,7 +110,11 @@ def _ignored(graph: onnx.ModelProto, model: Any, islands: Sequence[Island]) -> d
     found = FloatNodes(with_plain_constants(graph))
     found.add_islands(islands)
     own = {island.name for island in islands}
-    names = {found.graph.node[index].name: reason for index, reason in found.reasons.items() if reason in own}
+    nodes = found.graph.node
+    # A node without a name has that of its result there.
+    names = {
+        nodes[index].name or nodes[index].output[0]: reason for index, reason in found.reasons.items() if reason in own
+    }
     # A convolution with a bias becomes two nodes there: the second has its name, the first that with an addition.
     names |= {f"{name}/WithoutBiases": reason for name, reason in names.items()}
     known = {node.get_friendly_name() for node in model.get_ops()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,10 +20,13 @@ pytest.importorskip("onnxruntime", reason="needs the [export] extra")
 import instseg_rt
 from instseg_export.cli import main
 from instseg_export.errors import ExportError
-from instseg_export.precision import int8_stages, islands
+from instseg_export.precision import int8_stages
 from instseg_export.precision.calibration import MOST_REGIONS, StageInputs, image_files
 from instseg_export.precision.detections import Agreement
 from instseg_export.precision.int8_stages import int8_entry
+from instseg_export.precision.islands import Island
+from instseg_rt.scenes import render_scene
+from tests.family_bundles import WRITERS
 from tests.tiny_bundle import SIDE, write_tiny_bundle
 
 needs_nncf = pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="needs the [int8] extra")
@@ -191,10 +193,31 @@ def test_inputs_are_kept_as_they_were_given(tmp_path: Path) -> None:
         np.testing.assert_array_equal(second["roi_features"], rois[:MOST_REGIONS])
 
 
-def test_every_island_says_why_and_what_was_measured() -> None:
-    for stages in islands._table(islands.INT8_ISLANDS).values():
-        for entries in stages.values():
-            for island in entries:
-                assert len(island.why) > 30
-                assert re.search(r"\d", island.measured)
-                assert island.operators or island.outputs or island.indices
+@needs_nncf
+def test_islands_stay_float32(bundle: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = Island("scores", "why", "measured", outputs=("scores",), convolutions=1)
+    monkeypatch.setattr(int8_stages, "islands_of", lambda *_: (scores,))
+    assert main([str(bundle), "--precision", "int8", "--calibration", str(photos)]) == 0
+    (entry,) = stage_of(bundle)["typed"]
+    assert entry["int8_nodes"] == 1  # that of the prototypes
+    assert entry["float_nodes"] == {"scores": 1}
+
+
+@needs_nncf
+@pytest.mark.parametrize("family", ["mask_rtdetr", "solov2", "mask_rcnn"])
+def test_every_family(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All stages of a family run in INT8; small graphs with weights by hand need not keep what they find."""
+    monkeypatch.setattr(int8_stages, "LEAST_MATCHED", 0.5)
+    monkeypatch.setattr(int8_stages, "LEAST_MASK_IOU", 0.5)
+    bundle = WRITERS[family](tmp_path / "family.bundle")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed, size in enumerate([(64, 70), (181, 117), (97, 131)]):
+        cv2.imwrite(str(photos / f"{seed}.png"), render_scene(seed, *size).image)
+    assert main([str(bundle), "--precision", "int8", "--calibration", str(photos)]) == 0
+    text = (bundle / "manifest.yaml").read_text()
+    assert "&id" not in text  # no references
+    for stage in yaml.safe_load(text)["stages"]:
+        assert int8_entry(bundle, stage) is not None
+    with instseg_rt.Predictor(bundle, precision="int8") as predictor:
+        assert sum(len(predictor(file)) for file in sorted(photos.iterdir())) > 3
