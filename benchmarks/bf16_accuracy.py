@@ -47,9 +47,9 @@ def measure(bundle: Path, dataset: Path) -> Row:
     import onnx
 
     from instseg_export.bundle_manifest import read_manifest, stage_file
-    from instseg_export.precision.accuracy import evaluate_stages
+    from instseg_export.precision.accuracy import evaluate
     from instseg_export.precision.bfloat16 import bfloat16_graph
-    from instseg_export.precision.comparison import GraphStage, RunStage
+    from instseg_export.precision.comparison import GraphStage, RunStage, stage_predictor
 
     manifest = read_manifest(bundle)
     exact: dict[str, RunStage] = {}
@@ -58,8 +58,11 @@ def measure(bundle: Path, dataset: Path) -> Row:
         graph = onnx.load(stage_file(bundle, stage))
         exact[stage["name"]] = GraphStage(graph)
         rounded[stage["name"]] = GraphStage(bfloat16_graph(graph))
-    fp32, bf16 = (evaluate_stages(bundle, stages, dataset, manifest["category_ids"]) for stages in (exact, rounded))
-    return Row(bundle.name, fp32.mask_ap, bf16.mask_ap)
+    found = []
+    for stages in (exact, rounded):
+        with stage_predictor(bundle, stages) as predictor:
+            found.append(evaluate(predictor, dataset).mask_ap)
+    return Row(bundle.name, *found)
 
 
 def main() -> None:

@@ -8,9 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from instseg_rt.cli.console import stdout_console, table
 
 from .bundle_manifest import read_manifest
@@ -19,43 +16,55 @@ from .engines.profiles import parse_shapes
 from .engines.targets import BACKENDS, TARGETS, target_sm
 from .engines.tensorrt_module import TensorRT
 from .errors import ExportError
+from .int8_cli import add_int8, check_int8
 from .precision.typed_entry import all_typed
+from .precision_report import MOST_IMAGES, comparison_images, print_accuracy, print_agreement
 
 if TYPE_CHECKING:
     from .precision.typed_stages import PrecisionReport
 
 DEPLOYMENT_EXAMPLES = (
     "  instseg-export seg_s.bundle --precision fp16    FP16 stages beside the float32 ones, compared with them\n"
+    "  instseg-export seg_s.bundle --precision int8 --calibration photos    INT8 stages for CPUs\n"
     "  instseg-export seg_s.bundle --backend tensorrt-rtx --target t4 --precision fp16    for a T4, built here\n"
     "  instseg-export seg_s.bundle --backend tensorrt --precision fp16    engines for the GPU of this machine"
 )
 _UNITS = {"": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-_MOST_IMAGES = 16
 
 
 def add_deployment_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("precision", "what is made of the bundle")
     group.add_argument(
         "--precision",
-        choices=("fp32", "fp16"),
+        choices=("fp32", "fp16", "int8"),
         help="fp16: write every stage in typed FP16 as well, as stages/STAGE.fp16.onnx, and compare it with float32; "
-        "of engines, what they compute in (default: fp32)",
+        "int8: write every stage in INT8 for CPUs, as stages/STAGE.int8.xml, with --calibration; of engines, what they "
+        "compute in (default: fp32)",
+    )
+    group.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="DIR",
+        help="of int8: images like those of the use, from which the ranges of values are taken",
+    )
+    group.add_argument(
+        "--calibration-images", type=int, metavar="N", help="of them at most so many, spread evenly (default: 100)"
     )
     group.add_argument(
         "--images",
         type=Path,
         metavar="DIR",
-        help=f"images of this folder, {_MOST_IMAGES} at most, for the comparison (default: rendered scenes)",
+        help=f"images of this folder, {MOST_IMAGES} at most, for the comparison (default: rendered scenes; of int8, "
+        "images of --calibration)",
     )
     group.add_argument(
         "--dataset",
         type=Path,
         metavar="DIR",
-        help="a labelled data set (annotations/instance_val.json): mask AP in both precisions",
+        help="a labelled data set (annotations/instance_val.json): mask AP in float32 and in that precision",
     )
     group.add_argument(
-        "--force", action="store_true", help="make again what is up to date: engines, or FP16 stages without --backend"
+        "--force", action="store_true", help="make again what is up to date: engines, or stages without --backend"
     )
     _add_engine_arguments(parser)
 
@@ -95,6 +104,8 @@ def deploy(args: argparse.Namespace, bundle: Path, say: Callable[[str], None]) -
     engines = None if args.backend is None else _engine_options(args)
     if args.precision == "fp16":
         _typed(args, bundle, say)
+    if args.precision == "int8":
+        add_int8(args, bundle, say)
     if engines is not None:
         _build(bundle, *engines, say)
     return 0
@@ -108,8 +119,9 @@ def check_deployment(args: argparse.Namespace) -> None:
         if getattr(args, option) and args.backend is None:
             raise ExportError(f"--{option.replace('_', '-')}: only with --backend")
     for option in ("images", "dataset"):
-        if getattr(args, option) and args.precision != "fp16":
-            raise ExportError(f"--{option}: only with --precision fp16, which is compared with float32 there")
+        if getattr(args, option) and args.precision not in ("fp16", "int8"):
+            raise ExportError(f"--{option}: only with --precision fp16 or int8, which is compared with float32 there")
+    check_int8(args)
     if args.backend is not None:
         _engine_options(args)
 
@@ -159,32 +171,13 @@ def _typed(args: argparse.Namespace, bundle: Path, say: Callable[[str], None]) -
     else:
         from .precision.typed_stages import write_typed_stages
 
-        images = None if args.images is None else _images(args.images)
+        images = None if args.images is None else comparison_images(args.images, "--images")
         images_are = "rendered scenes" if images is None else f"images of {args.images.name}"
         _print(bundle, write_typed_stages(bundle, say, images, images_are), say)
     if args.dataset is not None:
         from .precision.accuracy import add_accuracy
 
-        accuracy = add_accuracy(bundle, args.dataset, say)
-        rows = [(name, f"{ap.mask_ap:.4f}", f"{ap.mask_ap50:.4f}") for name, ap in accuracy.items()]
-        stdout_console().print(table(f"{args.dataset}", ("precision", "mask AP", "mask AP50"), rows, right=(1, 2)))
-
-
-def _images(folder: Path) -> list[NDArray[np.uint8]]:
-    import cv2
-
-    if not folder.is_dir():
-        raise ExportError(f"--images {folder}: no such folder")
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)[:_MOST_IMAGES]
-    if not files:
-        raise ExportError(f"--images {folder}: no images there")
-    images = []
-    for file in files:
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-        if image is None:
-            raise ExportError(f"{file}: no readable image")
-        images.append(np.asarray(image, np.uint8))
-    return images
+        print_accuracy(args.dataset, add_accuracy(bundle, args.dataset, say))
 
 
 def _print(bundle: Path, report: PrecisionReport, say: Callable[[str], None]) -> None:
@@ -199,12 +192,7 @@ def _print(bundle: Path, report: PrecisionReport, say: Callable[[str], None]) ->
     columns = ("stage", "MB", "FP16 nodes", "float32 nodes", "largest relative error")
     console = stdout_console()
     console.print(table(f"{bundle}: FP16", columns, rows, right=(1, 2)))
-    for name, found in (("all detections", report.every), ("above the threshold", report.confident)):
-        if found.expected:
-            console.print(
-                f"{name}: {found.matched} of {found.expected} found ({found.share:.1%}), mask IoU "
-                f"{found.mask_iou_mean:.4f}, boxes within {found.box_pixels_p95:.2f} px (95%)"
-            )
+    print_agreement(report.every, report.confident)
     if report.noise is not None:
         say(
             f"note: FP16 finds {report.every.share:.1%} of the detections (aim: {LEAST_MATCHED:.0%}), their masks' IoU "

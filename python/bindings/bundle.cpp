@@ -133,6 +133,15 @@ void bind_bundle(py::module_& module) {
       .def_property_readonly("precision", [](const EngineSpec& e) { return e.key.precision; })
       .def_property_readonly("onnx_sha256", [](const EngineSpec& e) { return e.key.onnx_sha256; });
 
+  py::class_<TypedStage>(module, "TypedStage")
+      .def_readonly("precision", &TypedStage::precision)
+      .def_readonly("file", &TypedStage::file)
+      .def_readonly("sha256", &TypedStage::sha256)
+      .def_readonly("source_sha256", &TypedStage::source_sha256)
+      .def_property_readonly("weights_file", [](const TypedStage& typed) {
+        return typed.weights_file.empty() ? std::nullopt : std::optional(typed.weights_file);
+      });
+
   py::class_<StageSpec>(module, "StageSpec")
       .def(py::init([](std::string name, const py::object& file, std::vector<TensorSpec> inputs,
                        std::vector<TensorSpec> outputs) {
@@ -145,7 +154,8 @@ void bind_bundle(py::module_& module) {
       .def_readonly("sha256", &StageSpec::sha256)
       .def_readonly("inputs", &StageSpec::inputs)
       .def_readonly("outputs", &StageSpec::outputs)
-      .def_readonly("engines", &StageSpec::engines);
+      .def_readonly("engines", &StageSpec::engines)
+      .def_readonly("typed", &StageSpec::typed);
 
   py::class_<InputSpec>(module, "InputSpec")
       .def_property_readonly("resize", resize_name)

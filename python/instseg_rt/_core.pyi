@@ -50,6 +50,20 @@ class EngineSpec:
     @property
     def onnx_sha256(self) -> str: ...
 
+class TypedStage:
+    """A stage in lower precision; its file may be missing. weights_file: of an OpenVINO IR."""
+
+    @property
+    def precision(self) -> str: ...
+    @property
+    def file(self) -> Path: ...
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def source_sha256(self) -> str: ...
+    @property
+    def weights_file(self) -> Path | None: ...
+
 class StageSpec:
     def __init__(
         self,
@@ -70,6 +84,8 @@ class StageSpec:
     def outputs(self) -> list[TensorSpec]: ...
     @property
     def engines(self) -> list[EngineSpec]: ...
+    @property
+    def typed(self) -> list[TypedStage]: ...
 
 class InputSpec:
     """How an image becomes the network input. None: what this kind of resize does not have."""

@@ -31,7 +31,8 @@ class Predictor(Closing):
     bundle: path of a bundle directory, or the name of one that is embedded in the package.
     device: "cpu", "gpu:0". backend: name of the backend that runs the stages (see
     `instseg_rt.backends`); None takes the plug-in that fits the device.
-    precision: "fp32", or a lower one that the backend can compute in ("bf16", "fp16").
+    precision: "fp32", or a lower one that the backend can compute in ("bf16", "fp16"); "int8": the bundle's INT8
+        stages (`instseg-export BUNDLE --precision int8`).
     threshold: instances with score > threshold are kept; None takes the bundle's.
     threads: CPU threads of one inference; None takes all cores. contexts: inferences that can run at the same
     time.

@@ -51,6 +51,19 @@ struct EngineSpec {
   std::uint64_t size = 0;  // bytes
 };
 
+// The same graph in lower precision, with the inputs and outputs of the stage. Whether the file is
+// there and is what the manifest says is looked at when a predictor wants to use it.
+struct TypedStage {
+  std::string precision;       // "int8", which the runtime runs; "fp16", which engines are built of
+  std::filesystem::path file;  // absolute; inside the bundle
+  std::string sha256;          // of the file
+  std::string source_sha256;   // of the stage's own file when this one was made
+  // Of int8, an OpenVINO IR: the weights lie in a file of their own, which has the name of `file`
+  // with the suffix .bin. Empty where there is none.
+  std::filesystem::path weights_file{};
+  std::string weights_sha256{};
+};
+
 // One neural graph of a model.
 struct StageSpec {
   std::string name;
@@ -59,6 +72,7 @@ struct StageSpec {
   std::vector<TensorSpec> inputs;
   std::vector<TensorSpec> outputs;
   std::vector<EngineSpec> engines{};  // of this graph, per backend, GPU and precision
+  std::vector<TypedStage> typed{};    // of this graph, per precision
 };
 
 // How an image becomes the network input: resized, then (pixel * scale - mean) / std per channel,

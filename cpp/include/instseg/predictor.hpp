@@ -20,7 +20,9 @@ namespace instseg {
 struct PredictorOptions {
   std::string device = "cpu";  // what the network runs on
   std::string backend{};  // what runs it, e.g. "openvino"; empty: the first that can use the device
-  std::string precision = "fp32";  // "fp32", "fp16" or "bf16"; a backend refuses what it cannot do
+  // "fp32", "fp16" or "bf16", which a backend refuses where it cannot compute in it; "int8": the
+  // bundle's INT8 stages (`instseg-export BUNDLE --precision int8`)
+  std::string precision = "fp32";
   std::optional<float> threshold{};  // keep detections with score > this; empty: the bundle's
   int threads = 0;   // CPU threads for the network and the native code; 0: all cores
   int contexts = 1;  // calls that can run at the same time; each has buffers of its own
@@ -55,10 +57,10 @@ struct OpsPlace {
 class INSTSEG_API Predictor {
  public:
   // Throws Error as load_bundle does; unsupported where no backend can use the device or the
-  // precision; incompatible_engine where the backend runs engines and the bundle has none that
-  // fits, with the command that builds it; backend where the network cannot be compiled;
-  // invalid_argument for options out of range. Nothing else than what was asked for is used
-  // instead.
+  // precision, or the bundle has no stages of it; incompatible_engine where the backend runs
+  // engines and the bundle has none that fits, with the command that builds it; backend where the
+  // network cannot be compiled; invalid_argument for options out of range. Nothing else than what
+  // was asked for is used instead.
   explicit Predictor(const std::filesystem::path& bundle, const PredictorOptions& options = {});
   ~Predictor();
   Predictor(Predictor&&) noexcept;

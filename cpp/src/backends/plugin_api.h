@@ -99,7 +99,7 @@ typedef struct instseg_statistics {
 typedef struct instseg_session_options {
   size_t struct_size;    /* sizeof of the caller's struct; members are only ever added at the end */
   const char* device;    /* "cpu", "gpu:0" */
-  const char* precision; /* "fp32", "fp16", "bf16" */
+  const char* precision; /* "fp32", "fp16", "bf16"; "int8": the file is a quantised graph */
   int32_t threads;       /* CPU threads; 0: all cores */
   int32_t contexts;      /* how many contexts will run at the same time */
   int32_t leading_batch; /* 1: the only sizes that differ from run to run are those of the leading
@@ -135,7 +135,8 @@ typedef struct instseg_backend {
   /* 1 when the plug-in runs stages on this device ("cpu", "gpu:0"), else 0. */
   int32_t (*supports_device)(const char* device);
 
-  /* Reads and compiles the stage in the file `path`. */
+  /* Reads and compiles the stage in the file `path`: ONNX, or where the precision is int8 OpenVINO
+   * IR (.xml, with its weights beside it as .bin). */
   int32_t (*session_create)(const char* path, const instseg_session_options* options,
                             instseg_session** session, instseg_message* message);
   void (*session_destroy)(instseg_session* session);

@@ -6,6 +6,7 @@
 
 #include "backends/engine_choice.hpp"
 #include "backends/plugin_call.hpp"
+#include "backends/typed_choice.hpp"
 #include "instseg/error.hpp"
 
 namespace instseg {
@@ -150,23 +151,23 @@ ContextGroup::~ContextGroup() { current_group = outer_; }
 Session::Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
                  const SessionOptions& options)
     : backend_(std::move(backend)),
-      stage_(stage),
+      stage_(stage_in_precision(stage, options.precision, *backend_, options.bundle)),
       session_(nullptr, Destroy{&backend_->functions()}) {
   const instseg_backend& functions = backend_->functions();
-  const std::optional<EngineFile> engine = find_engine(*backend_, stage, options);
+  const std::optional<EngineFile> engine = find_engine(*backend_, stage_, options);
   const instseg_session_options plugin_options{sizeof(instseg_session_options),
                                                options.device.c_str(),
                                                options.precision.c_str(),
                                                options.threads,
                                                options.contexts,
-                                               has_leading_batch(stage) ? 1 : 0,
+                                               has_leading_batch(stage_) ? 1 : 0,
                                                engine ? engine->path.c_str() : nullptr,
                                                engine ? engine->plan_offset : 0,
                                                engine ? engine->plan_bytes : 0};
   PluginMessage message;
   instseg_session* created = nullptr;
   const std::int32_t status =
-      functions.session_create(stage.file.c_str(), &plugin_options, &created, message.get());
+      functions.session_create(stage_.file.c_str(), &plugin_options, &created, message.get());
   if (status != INSTSEG_STATUS_OK) {
     fail("cannot load", status, message.text());
   }

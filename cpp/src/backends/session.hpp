@@ -138,13 +138,14 @@ class INSTSEG_API Session {
  public:
   // Compiles the stage, or finds the engine that fits, and compares its inputs and outputs with the
   // manifest's (names, types, shapes). Throws Error(bad_bundle) where they differ, what
-  // choose_engine throws, and what the backend reports.
+  // stage_in_precision and choose_engine throw, and what the backend reports.
   Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
           const SessionOptions& options);
 
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  // Its file is the one that runs.
   [[nodiscard]] const StageSpec& stage() const noexcept { return stage_; }
   [[nodiscard]] SessionContext create_context() const;
   // Empty where the backend counts nothing. May be called while contexts run.

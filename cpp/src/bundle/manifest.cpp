@@ -16,6 +16,7 @@ constexpr int kMaxBatch = 1024;
 constexpr std::size_t kMaxStages = 16;
 constexpr std::size_t kMaxTensors = 32;
 constexpr std::size_t kMaxEngines = 256;
+constexpr std::size_t kMaxTyped = 16;
 constexpr int kMaxSm = 1000;
 constexpr std::size_t kMaxRank = 8;
 // Product of the sizes of a tensor that are fixed.
@@ -119,12 +120,38 @@ std::vector<EngineSpec> read_engines(const ManifestNode& stage, const fs::path& 
   return engines;
 }
 
+std::vector<TypedStage> read_typed(const ManifestNode& stage, const fs::path& bundle) {
+  std::vector<TypedStage> typed;
+  const std::optional<ManifestNode> list = stage.find("typed");
+  if (!list) {
+    return typed;
+  }
+  for (const ManifestNode& item : list->items(0, kMaxTyped)) {
+    const std::string precision = item.at("precision").text();
+    if (std::ranges::count(typed, precision, &TypedStage::precision) > 0) {
+      item.fail("a precision of its own ('" + precision + "' is listed twice)");
+    }
+    typed.push_back({precision, path_inside(item.at("file"), bundle),
+                     read_sha256(item.at("sha256")), read_sha256(item.at("source_sha256"))});
+    if (const std::optional<ManifestNode> weights = item.find("weights_file")) {
+      TypedStage& added = typed.back();
+      added.weights_file = path_inside(*weights, bundle);
+      added.weights_sha256 = read_sha256(item.at("weights_sha256"));
+      if (added.weights_file != fs::path(added.file).replace_extension(".bin")) {
+        weights->fail("the name of 'file' with the suffix .bin: OpenVINO looks for it there");
+      }
+    }
+  }
+  return typed;
+}
+
 std::vector<StageSpec> read_stages(const ManifestNode& node, const fs::path& bundle) {
   std::vector<StageSpec> stages;
   for (const ManifestNode& item : node.items(1, kMaxStages)) {
     stages.push_back({item.at("name").text(), file_inside(item.at("file"), bundle),
                       read_sha256(item.at("sha256")), read_tensors(item.at("inputs")),
-                      read_tensors(item.at("outputs")), read_engines(item, bundle)});
+                      read_tensors(item.at("outputs")), read_engines(item, bundle),
+                      read_typed(item, bundle)});
     const std::string& name = stages.back().name;
     if (std::count_if(stages.begin(), stages.end(),
                       [&](const StageSpec& s) { return s.name == name; }) > 1) {

@@ -151,6 +151,48 @@ TEST_F(BundleTest, EnginesThatAreNotAsTheyMustBe) {
   refused("size: 123", "size: 124", "it leads to ");
 }
 
+const std::string kTyped =
+    "{precision: int8, file: stages/model.int8.xml, sha256: " + std::string(64, 'c') +
+    ", weights_file: stages/model.int8.bin, weights_sha256: " + std::string(64, 'd') +
+    ", source_sha256: " + std::string(64, 'e') + "}";
+
+TEST_F(BundleTest, StagesInLowerPrecisionNeedNotBeThere) {
+  EXPECT_TRUE(load_bundle(path()).stages[0].typed.empty());
+  const std::string half =
+      "{precision: fp16, file: stages/model.fp16.onnx, sha256: " + std::string(64, 'a') +
+      ", source_sha256: " + std::string(64, 'e') + ", recipe: 1-2, half_nodes: 3}";
+  change("    inputs:", "    typed: [" + half + ", " + kTyped + "]\n    inputs:");
+  const std::vector<TypedStage> typed = load_bundle(path()).stages[0].typed;
+  ASSERT_EQ(typed.size(), 2U);
+  EXPECT_EQ(typed[0].precision, "fp16");
+  EXPECT_EQ(typed[0].file, path() / "stages" / "model.fp16.onnx");
+  EXPECT_TRUE(typed[0].weights_file.empty());
+  EXPECT_EQ(typed[1].precision, "int8");
+  EXPECT_EQ(typed[1].sha256, std::string(64, 'c'));
+  EXPECT_EQ(typed[1].weights_file, path() / "stages" / "model.int8.bin");
+  EXPECT_EQ(typed[1].weights_sha256, std::string(64, 'd'));
+  EXPECT_EQ(typed[1].source_sha256, std::string(64, 'e'));
+}
+
+TEST_F(BundleTest, StagesInLowerPrecisionThatAreNotAsTheyMustBe) {
+  const auto refused = [&](const std::string& from, const std::string& to, const char* reason) {
+    std::string typed = kTyped;
+    typed.replace(typed.find(from), from.size(), to);
+    change("    inputs:", "    typed: [" + typed + "]\n    inputs:");
+    expect_error(ErrorCode::bad_bundle, {"'stages[0].typed[0]", reason},
+                 [&] { (void)load_bundle(path()); });
+  };
+  refused("stages/model.int8.xml", "../model.int8.xml", "inside the bundle");
+  refused("stages/model.int8.bin", "/model.int8.bin", "inside the bundle");
+  refused("stages/model.int8.bin", "stages/other.bin", "suffix .bin");
+  refused("cccc", "CCCC", "64 lower-case");
+  refused("weights_sha256", "something_else", "weights_sha256' is missing");
+  refused("source_sha256", "something_else", "source_sha256' is missing");
+  change("    inputs:", "    typed: [" + kTyped + ", " + kTyped + "]\n    inputs:");
+  expect_error(ErrorCode::bad_bundle, {"'stages[0].typed[1]", "'int8' is listed twice"},
+               [&] { (void)load_bundle(path()); });
+}
+
 struct Case {
   const char* name;
   std::string from;

@@ -1,4 +1,4 @@
-"""Mask AP of a bundle in float32 and in FP16, on a labelled data set."""
+"""Mask AP of a bundle in several precisions, on a labelled data set."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+
+from instseg_rt import Predictor
 
 from ..bundle_manifest import read_manifest, stage_file, update_manifest
 from ..errors import ExportError
@@ -23,6 +25,10 @@ class Accuracy:
 
     mask_ap: float
     mask_ap50: float
+
+    def rounded(self) -> dict[str, float]:
+        """As the manifest has it."""
+        return {key: round(value, 5) for key, value in asdict(self).items()}
 
 
 def add_accuracy(bundle: Path, dataset: Path, say: Callable[[str], None]) -> dict[str, Accuracy]:
@@ -42,11 +48,12 @@ def add_accuracy(bundle: Path, dataset: Path, say: Callable[[str], None]) -> dic
     result = {}
     for name, stages in precisions.items():
         say(f"AP on {dataset}, {name}")
-        result[name] = evaluate_stages(bundle, stages, dataset, manifest["category_ids"])
+        with stage_predictor(bundle, stages) as predictor:
+            result[name] = evaluate(predictor, dataset)
     noted: dict[str, Any] = {
         "dataset": dataset.name,
         "method": METHOD,
-        **{name: {key: round(value, 5) for key, value in asdict(ap).items()} for name, ap in result.items()},
+        **{name: ap.rounded() for name, ap in result.items()},
     }
     for stage in manifest["stages"]:
         for entry in stage["typed"]:
@@ -56,21 +63,22 @@ def add_accuracy(bundle: Path, dataset: Path, say: Callable[[str], None]) -> dic
     return result
 
 
-def evaluate_stages(bundle: Path, stages: dict[str, RunStage], dataset: Path, category_ids: list[int]) -> Accuracy:
-    """Of the data set's val part, with `stages` in place of the bundle's own; raises `ExportError` for other
-    categories.
+def evaluate(predictor: Predictor, dataset: Path) -> Accuracy:
+    """On the data set's val part; the predictor gives every detection.
+
+    Raises `ExportError` where the bundle has other categories.
     """
     from instseg_trainer.data import CocoDataset
     from instseg_trainer.evaluation import CocoEvaluator
 
     samples = CocoDataset(dataset, "annotations/instance_val.json", allow_empty=True)
+    category_ids = predictor.info.category_ids
     if list(samples.category_ids) != list(category_ids):
         raise ExportError(f"{dataset}: its category ids are not the bundle's")
     evaluator = CocoEvaluator(samples.annotation_file)
-    with stage_predictor(bundle, stages) as predictor:
-        for index in range(len(samples)):
-            sample = samples[index]
-            result = predictor(np.ascontiguousarray(sample.image[..., ::-1]))
-            evaluator.add_result(sample.image_id, result, category_ids)
+    for index in range(len(samples)):
+        sample = samples[index]
+        result = predictor(np.ascontiguousarray(sample.image[..., ::-1]))
+        evaluator.add_result(sample.image_id, result, category_ids)
     mask = evaluator.evaluate().mask
     return Accuracy(mask.ap, mask.ap50)

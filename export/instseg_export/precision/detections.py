@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,17 @@ def agreement(expected: Iterable[Result], found: Iterable[Result], threshold: fl
         box_pixels_p95=float(np.quantile(values[:, 1], 0.95)),
         score_difference_max=float(values[:, 2].max()),
     )
+
+
+def summary(found: Agreement) -> dict[str, Any]:
+    """As the manifest has it."""
+    values = {name: value if isinstance(value, int) else short(value) for name, value in asdict(found).items()}
+    return {**values, "matched_share": short(found.share)}
+
+
+def short(value: float) -> float:
+    """Four digits."""
+    return float(f"{value:.4g}")
 
 
 def _pairs(expected: Result, found: Result, wanted: NDArray[np.int64]) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Which parts of a stage stay float32 in its FP16 form: `islands.yaml`, by family and stage."""
+"""Which parts of a stage stay float32 in its FP16 form (`islands.yaml`) and in its INT8 form (`int8_islands.yaml`)."""
 
 from __future__ import annotations
 
@@ -31,26 +31,30 @@ class Island:
     indices: bool = False
 
 
-def islands_of(family: str, stage: str) -> tuple[Island, ...]:
+FP16_ISLANDS = "islands.yaml"
+INT8_ISLANDS = "int8_islands.yaml"
+
+
+def islands_of(family: str, stage: str, file: str = FP16_ISLANDS) -> tuple[Island, ...]:
     """Those of all families, and those of the stage; `box_head_0` is a `box_head`."""
-    table = _table()
+    table = _table(file)
     own = table.get(family, {})
     kind = next((name for name in (stage, stage.rstrip("0123456789").rstrip("_")) if name in own), None)
     return (*table["all"]["all"], *(own[kind] if kind is not None else ()))
 
 
 @cache
-def _table() -> dict[str, dict[str, tuple[Island, ...]]]:
-    text = importlib.resources.files(__package__).joinpath("islands.yaml").read_text(encoding="utf-8")
+def _table(file: str = FP16_ISLANDS) -> dict[str, dict[str, tuple[Island, ...]]]:
+    text = importlib.resources.files(__package__).joinpath(file).read_text(encoding="utf-8")
     return {
-        family: {stage: tuple(_island(entry) for entry in entries) for stage, entries in stages.items()}
+        family: {stage: tuple(_island(entry, file) for entry in entries) for stage, entries in stages.items()}
         for family, stages in yaml.safe_load(text).items()
     }
 
 
-def _island(entry: dict[str, Any]) -> Island:
+def _island(entry: dict[str, Any], file: str) -> Island:
     unknown = entry.keys() - {field.name for field in fields(Island)}
     if unknown:
-        raise ValueError(f"islands.yaml: {entry.get('name')}: {', '.join(sorted(unknown))}: no such key")
+        raise ValueError(f"{file}: {entry.get('name')}: {', '.join(sorted(unknown))}: no such key")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
     return Island(**values)

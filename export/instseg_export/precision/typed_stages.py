@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from instseg_rt.scenes import render_scene
 
 from ..bundle_manifest import read_manifest, stage_file, update_manifest
 from .comparison import ComparedStage, GraphStage, RangeStage, stage_predictor
-from .detections import Agreement, agreement
+from .detections import Agreement, agreement, short, summary
 from .islands import islands_of
 from .typed_entry import recipe
 from .typed_fp16 import TypedGraph, to_typed_fp16
@@ -119,13 +119,13 @@ def write_typed_stages(
             "method": METHOD,
             "images": len(images),
             "images_are": images_are,
-            "max_relative_error": {name: _short(error) for name, error in written.errors.items()},
-            "unmatched_rows": _short(compared[written.name].swapped),
-            "detections": _summary(report.every),
-            "detections_above_threshold": _summary(report.confident),
+            "max_relative_error": {name: short(error) for name, error in written.errors.items()},
+            "unmatched_rows": short(compared[written.name].swapped),
+            "detections": summary(report.every),
+            "detections_above_threshold": summary(report.confident),
         }
         if noise is not None:
-            verification["image_noise_in_float32"] = _summary(noise)
+            verification["image_noise_in_float32"] = summary(noise)
         _add_entry(bundle, stage, written, verification)
     update_manifest(bundle, manifest)
     return report
@@ -169,12 +169,3 @@ def _add_entry(bundle: Path, stage: dict[str, Any], report: StageReport, verific
         "verification": verification,
     }
     stage["typed"] = [*others, entry]
-
-
-def _summary(found: Agreement) -> dict[str, Any]:
-    values = {name: value if isinstance(value, int) else _short(value) for name, value in asdict(found).items()}
-    return {**values, "matched_share": _short(found.share)}
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.4g}")

@@ -50,8 +50,8 @@ class TensorInfo:
 class SessionOptions:
     """What a session is made for.
 
-    device: "cpu", "gpu:0". precision: "fp32", "fp16" or "bf16". threads: CPU threads, None for all cores.
-    contexts: how many threads may call `run` at the same time.
+    device: "cpu", "gpu:0". precision: "fp32", "fp16" or "bf16"; "int8": the file is an OpenVINO IR.
+    threads: CPU threads, None for all cores. contexts: how many threads may call `run` at the same time.
     leading_batch: the first axes are all that differs from run to run, and they are the batch; sizes that follow
     from the model must then be known in `outputs()`.
     """

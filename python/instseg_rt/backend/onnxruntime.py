@@ -42,6 +42,11 @@ class OnnxRuntimeSession:
 
     def __init__(self, path: Path, options: SessionOptions) -> None:
         onnxruntime = _import()
+        if options.precision == "int8":
+            raise UnsupportedError(
+                "precision 'int8': INT8 stages are in OpenVINO's format, which ONNX Runtime does not read: use "
+                "backend='openvino', or 'fp32'"
+            )
         if options.precision != "fp32":
             raise UnsupportedError(
                 f"precision {options.precision!r}: ONNX Runtime computes in the types of the graph: use 'fp32'"

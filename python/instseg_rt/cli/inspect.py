@@ -84,6 +84,7 @@ def _data(info: _core.BundleInfo, engines: Sequence[ListedEngine]) -> dict[str, 
                 "sha256": stage.sha256,
                 "inputs": _tensors(stage.inputs),
                 "outputs": _tensors(stage.outputs),
+                "typed": [_typed_data(typed, stage) for typed in stage.typed],
             }
             for stage in info.stages
         ],
@@ -133,6 +134,7 @@ def _rows(info: _core.BundleInfo, engines: Sequence[ListedEngine]) -> list[tuple
         lines = [f"{stage.file.relative_to(info.path)}, {_size(stage.file)}, sha256 {stage.sha256[:12]}…"]
         lines += [f"in  {_tensor(tensor)}" for tensor in stage.inputs]
         lines += [f"out {_tensor(tensor)}" for tensor in stage.outputs]
+        lines += [_typed_text(typed, stage, info.path) for typed in stage.typed]
         rows.append((f"stage {stage.name}", "\n".join(lines)))
     none = "none: a backend for the CPU compiles the ONNX stages when the bundle is opened; for a GPU, instseg-export "
     none += "builds engines"
@@ -140,6 +142,29 @@ def _rows(info: _core.BundleInfo, engines: Sequence[ListedEngine]) -> list[tuple
     rows.append(("provenance", info.provenance.strip() or "not recorded"))
     rows.append(("verification", info.verification.strip() or "not recorded"))
     return rows
+
+
+def _problem(typed: _core.TypedStage, stage: _core.StageSpec) -> str | None:
+    """Why the stage cannot be used in this precision, as far as can be told without reading the file."""
+    if typed.source_sha256 != stage.sha256:
+        return "out of date: made from another graph"
+    missing = [file for file in (typed.file, typed.weights_file) if file is not None and not file.is_file()]
+    return f"{missing[0].name} is missing" if missing else None
+
+
+def _typed_data(typed: _core.TypedStage, stage: _core.StageSpec) -> dict[str, Any]:
+    weights = None if typed.weights_file is None else str(typed.weights_file)
+    own = {"precision": typed.precision, "file": str(typed.file), "sha256": typed.sha256, "weights_file": weights}
+    return own | {"problem": _problem(typed, stage)}
+
+
+def _typed_text(typed: _core.TypedStage, stage: _core.StageSpec, bundle: Path) -> str:
+    text = f"{typed.precision}  {typed.file.relative_to(bundle)}, "
+    problem = _problem(typed, stage)
+    if problem is not None:
+        return f"{text}CANNOT BE USED: {problem}"
+    size = sum(file.stat().st_size for file in (typed.file, typed.weights_file) if file is not None)
+    return f"{text}{size / _MIB:.1f} MiB, sha256 {typed.sha256[:12]}…"
 
 
 def _shortened(labels: Sequence[str], limit: int = 20) -> str:

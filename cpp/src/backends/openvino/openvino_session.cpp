@@ -3,12 +3,17 @@
 #include <algorithm>
 #include <cstring>
 #include <openvino/frontend/manager.hpp>
+#include <openvino/op/fake_quantize.hpp>
 #include <span>
+#include <string_view>
 
 #include "backends/plugin_status.hpp"
 
 namespace instseg::openvino_backend {
 namespace {
+
+// OpenVINO's own format: a graph in XML, and a file of the same name with its weights.
+constexpr std::string_view kIntermediateSuffix = ".xml";
 
 std::int32_t data_type(const ov::element::Type& type) {
   if (type == ov::element::f32) return INSTSEG_FLOAT32;
@@ -23,8 +28,10 @@ ov::element::Type inference_precision(const std::string& precision) {
   if (precision == "fp32") return ov::element::f32;
   if (precision == "bf16") return ov::element::bf16;
   if (precision == "fp16") return ov::element::f16;
-  throw StatusError(INSTSEG_STATUS_UNSUPPORTED,
-                    "precision '" + precision + "' is not known here; it runs fp32, fp16 and bf16");
+  if (precision == "int8") return ov::element::f32;  // of what the graph does not quantise
+  throw StatusError(
+      INSTSEG_STATUS_UNSUPPORTED,
+      "precision '" + precision + "' is not known here; it runs fp32, fp16, bf16 and int8");
 }
 
 // OpenVINO takes a precision that the processor cannot do as a wish, and computes in another one.
@@ -51,6 +58,16 @@ std::shared_ptr<ov::Model> read_onnx(const std::string& path) {
     throw StatusError(INSTSEG_STATUS_BAD_MODEL, "the file is no ONNX graph");
   }
   return frontend->convert(graph);
+}
+
+// What is quantised is written in the graph: without that, it would run in float32 as int8.
+void check_quantised(const ov::Model& model) {
+  const auto nodes = model.get_ops();
+  if (std::ranges::none_of(nodes, [](const std::shared_ptr<ov::Node>& node) {
+        return ov::is_type<ov::op::v0::FakeQuantize>(node);
+      })) {
+    throw StatusError(INSTSEG_STATUS_BAD_MODEL, "the graph is not quantised, as int8 needs it");
+  }
 }
 
 // Shape with -1 where the size is not known. `fixed` is that of batch 1 where the stage has a
@@ -158,7 +175,10 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
     properties_[ov::inference_num_threads.name()] = options.threads;
   }
 
-  model_ = read_onnx(path);
+  model_ = path.ends_with(kIntermediateSuffix) ? core_.read_model(path) : read_onnx(path);
+  if (std::string_view(options.precision) == "int8") {
+    check_quantised(*model_);
+  }
   if (!leading_batch_) {
     describe_ports(*model_, *model_);
     (void)open_request();  // compiles
