@@ -27,8 +27,8 @@ $(VENV)/.build-tools: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.dev-tools: pyproject.toml | $(VENV)/.build-tools
-	@echo "installing the training, export and test packages (some 900 MB, once)"
-	$(BIN)/python tools/extras.py pyproject.toml train export rtx dev > $(VENV)/extras.txt
+	@echo "installing the training, export and test packages (some 1.1 GB, once)"
+	$(BIN)/python tools/extras.py pyproject.toml train export int8 rtx dev > $(VENV)/extras.txt
 	$(PIP) install --quiet -r $(VENV)/extras.txt
 	@touch $@
 
