@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <type_traits>
 
@@ -16,7 +17,7 @@ class HostExecutor {
   template <class Body>
   void launch(const char* /*name*/, const Grid& grid, const Body& body) {
     static_assert(std::is_trivially_copyable_v<Body> && sizeof(Body) <= 4096);
-    static std::uint32_t launches = 0;
+    static std::atomic<std::uint32_t> launches = 0;  // of all threads
     std::uint32_t mix = ++launches * 2654435761U;
     for (std::int64_t z = 0; z < grid.z; ++z) {
       for (std::int64_t y = 0; y < grid.y; ++y) {
