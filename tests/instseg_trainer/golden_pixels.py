@@ -4,7 +4,7 @@ OpenCV's cubic resize of bytes sums 16 products in float32, in an order that dep
 values some fifty lie within 1e-5 of the middle between two grey levels, and which way they are rounded depends on that
 order; a level more or less is felt by 1e-3 in the tensors next to it. Here the weights are those of OpenCV's IPP build,
 to the last bit, and the order is the one that gives the goldens' own mean and standard deviation of both inputs, to
-1e-15: with fused products, as on a processor with AVX-512.
+1e-15: with fused products.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// Which of a stage's ONNX files a session is made from.
+// Which of a stage's files a session is made from: its ONNX file, or its INT8 form.
 #pragma once
 
 #include <filesystem>

@@ -41,14 +41,13 @@ void check_image(const ImageView& image);
 //
 // 8-bit images, the result rounded to 8 bits and then normalised:
 //   linear: OpenCV's fixed-point arithmetic, equal in every pixel. cubic (A = -0.75): as OpenCV's
-//   IPP build (the wheels for x86) computes it where it fuses products, equal in every pixel, on
-//   any processor. Without fused products OpenCV itself adds in another order, which decides some
-//   ten values in a million; without IPP it rounds the weights to 11 bits and may differ by 1 of
-//   255 in a few percent of the pixels.
+//   IPP build (the wheels for x86) computes it where it fuses products, on any processor: the
+//   reference's photos are equal in every pixel. Without fused products OpenCV itself adds in
+//   another order, which decides some ten values in a million; without IPP it rounds the weights to
+//   11 bits and may differ by 1 of 255 in a few percent of the pixels.
 // spec.normalize_first, linear only: as for a float image of normalised pixels (in OpenCV's IPP
-// build
-//   again: positions in double precision). The weights of a pixel sum to 1, so normalising the
-//   resized value comes to the same.
+//   build again: positions in double precision). The weights of a pixel sum to 1, so normalising
+//   the resized value comes to the same.
 //
 // `input`: size of the network input, at least resized_size(); what the image leaves is set to 0.
 // `out`: 3 * input.height * input.width floats, planes in `spec.color` order, each row-major; every

@@ -27,27 +27,8 @@ from instseg_export.precision.int8_stages import int8_entry
 from instseg_export.precision.islands import Island
 from instseg_rt.scenes import render_scene
 from tests.family_bundles import WRITERS
-from tests.tiny_bundle import SIDE, write_tiny_bundle
 
 needs_nncf = pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="needs the [int8] extra")
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return write_tiny_bundle(tmp_path / "tiny.bundle")
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Images with areas of the colours that the tiny bundle finds."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(3):
-        image = np.full((SIDE, SIDE, 3), 20, np.uint8)
-        image[0:16, 16 * number : 16 * number + 16] = (10, 10, 250)
-        image[32:48, 48:64] = (10, 250, 10)
-        cv2.imwrite(str(folder / f"{number}.png"), image)
-    return folder
 
 
 def stage_of(bundle: Path) -> dict[str, Any]:

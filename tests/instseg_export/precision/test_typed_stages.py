@@ -31,25 +31,7 @@ from instseg_export.precision.typed_stages import write_typed_stages
 from tests.instseg_export.precision.graphs import graph
 from tests.long_tests import with_long_ones
 from tests.reference_kit import EXPORTED_MODELS, IMAGES
-from tests.tiny_bundle import SIDE, write_tiny_bundle
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return write_tiny_bundle(tmp_path / "tiny.bundle")
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """Three images with areas of the colours that the tiny bundle finds, one a cell or more."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(3):
-        image = np.full((SIDE, SIDE, 3), 20, np.uint8)
-        image[0:16, 16 * number : 16 * number + 16] = (10, 10, 250)
-        image[32:48, 48:64] = (10, 250, 10)
-        cv2.imwrite(str(folder / f"{number}.png"), image)
-    return folder
+from tests.tiny_bundle import SIDE
 
 
 def stage_of(bundle: Path) -> dict[str, Any]:
