@@ -21,9 +21,11 @@ SCRIPTS = (
     "engines.py",
     "fruits.py",
     "ops.py",
+    "paddlex_comparison.py",
     "postprocess.py",
     "scenes_accuracy.py",
     "size.py",
+    "throughput.py",
     "training_speed.py",
 )
 
@@ -97,6 +99,27 @@ def test_end_to_end(bundle: Path, photo: Path, tmp_path: Path) -> None:
     done = run("end_to_end.py", tmp_path / "reports", "--report", report)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "no bundle in this folder" in done.stderr
+
+
+def test_throughput(bundle: Path, photo: Path, tmp_path: Path) -> None:
+    report = tmp_path / "throughput.json"
+    done = run("throughput.py", bundle, "--image", photo, "--batch", 3, "--repeat", 2, "--report", report)
+    assert done.returncode == 0, done.stderr
+    assert "round 2 of 2" in done.stderr
+    (row,) = json.loads(report.read_text(encoding="utf-8"))["results"]
+    assert [len(row[f"{way}_seconds"]) for way in ("single", "batch", "streams")] == [2, 2, 2]
+    done = run("throughput.py", bundle, "--image", photo, "--batch", 1000, "--report", report)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "--batch: 1000, but the largest" in done.stderr
+
+
+def test_throughput_ratios() -> None:
+    from throughput import Row, cells
+
+    row = Row("M", single_seconds=[4.0, 4.0, 8.0], batch_seconds=[2.0, 3.0, 4.0], streams_seconds=[4.0, 4.0, 2.0])
+    assert row.batch_ratio == 2.0
+    assert row.streams_ratios == [0.5, 0.75, 2.0]  # against the batch, which is faster
+    assert cells(row, images=8) == ("M", "2.00", "2.67", "2.00", "2.00", "0.75", "0.50 to 2.00")
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ _PACKAGES = (
     "pycocotools",
     "faster-coco-eval",
 )
-# What libraries take the number of their threads, and where these run, from.
+# What libraries take the number of their threads, and where these run, from; and whether PaddleX uses oneDNN.
 _VARIABLES = (
     "OMP_NUM_THREADS",
     "OMP_PROC_BIND",
@@ -34,6 +34,7 @@ _VARIABLES = (
     "GOMP_CPU_AFFINITY",
     "OPENBLAS_NUM_THREADS",
     "CUDA_VISIBLE_DEVICES",
+    "PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT",
 )
 _FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -46,7 +47,7 @@ class Environment:
 
     cores: CPUs that this process may use; affinity: which ones. cpu_quota: cores that a container's limit allows, None
     without one. governor: of the CPU's frequency, None where it is not told. gpus: name, driver and memory of each.
-    variables: those that are set, of those that libraries take thread settings from.
+    variables: those that are set, of those that libraries take their settings from.
     """
 
     cpu: str

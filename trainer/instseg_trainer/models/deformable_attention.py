@@ -133,16 +133,15 @@ class MultiScaleDeformableAttention(nn.Layer):
         """As `_sample_grid`: the four cells around each location by index, times their shares in the sum."""
         count, cells = locations.shape[1], sum(h * w for h, w in shapes)
         width, corners = self.channels // self.heads, 4 * self.levels * self.points
-        index, share = self._corners(shapes, locations.transpose([0, 2, 1, 3, 4]))  # (B, heads, N, corners) each
-        share = share * paddle.concat([weights.transpose([0, 2, 1, 3])] * 4, axis=-1)
-        # Heads are taken into the batch, and the cells of all of it are the rows of one table. Index arithmetic is of
+        index, share = self._corners(shapes, locations)  # (B, N, heads, corners) each
+        share = share * paddle.concat([weights] * 4, axis=-1)
+        # The heads of all cells of the batch are the rows of one table, as they lie in memory. Index arithmetic is of
         # integers, tensors on both sides: with a Python number, the converter takes a way through floats.
-        table = values.reshape([-1, cells, self.heads, width]).transpose([0, 2, 1, 3]).reshape([-1, width])
-        parts = paddle.arange(values.shape[0] * self.heads, dtype="int32") * paddle.full([1], cells, "int32")
-        index = index.reshape([-1, count, corners]) + parts.reshape([-1, 1, 1])
-        rows = paddle.gather(table, index.reshape([-1])).reshape([-1, corners, width])
-        mixed = paddle.bmm(share.reshape([-1, 1, corners]), rows)  # (B * heads * N, 1, width)
-        mixed = mixed.reshape([-1, self.heads, count, width]).transpose([0, 2, 1, 3])
+        first = paddle.arange(values.shape[0], dtype="int32") * paddle.full([1], cells, "int32")
+        index = (index + first.reshape([-1, 1, 1, 1])) * paddle.full([1], self.heads, "int32")
+        index = index + paddle.arange(self.heads, dtype="int32").reshape([-1, 1])
+        rows = paddle.gather(values.reshape([-1, width]), index.reshape([-1])).reshape([-1, corners, width])
+        mixed = paddle.bmm(share.reshape([-1, 1, corners]), rows)  # (B * N * heads, 1, width)
         return mixed.reshape([-1, count, self.channels])
 
     def _corners(

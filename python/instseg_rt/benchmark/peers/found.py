@@ -14,11 +14,11 @@ from instseg_rt.benchmark.errors import BenchmarkError
 from instseg_rt.benchmark.subjects import Call
 from instseg_rt.result import Result
 
-# What a peer may differ by: it adds in another order.
+# What a peer may differ by: it adds in another order, and OpenCV resizes otherwise on some processors.
 _MAX_BOX_DIFFERENCE = 0.5  # pixels
 _MAX_SCORE_DIFFERENCE = 1e-3
 _MIN_MASK_IOU = 0.99
-_MIN_SHARE = 0.99  # of the instances that must be found with such a mask
+_MIN_SHARE = 0.98  # of the instances that must be found with such a mask
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,197 @@
+"""Every bundle of a folder in turn with PaddleX on the same model, weights and photo: one table.
+
+Each model is measured by `instseg benchmark --compare paddlex` in a process of its own. Its JSON stays in --reports;
+a model that has one there is not measured again, so after an interruption the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from end_to_end import find_bundles
+from instseg_rt.models import find_model
+from report import REPORTS, BenchmarkError, environment, run, write_report
+from stage_operations import OperationCounter, operations_per_second
+
+# Low enough that seeded weights, which were never trained, find something.
+_THRESHOLDS = {"mask_rcnn": 0.05, "mask_rtdetr": 0.1, "ppyoloe_seg": 0.06, "solov2": 0.1}
+_COLUMNS = (
+    "model",
+    "found",
+    "bundle, ms",
+    "PaddleX, ms",
+    "PaddleX / bundle",
+    "95%",
+    "networks, ms",
+    "rest",
+    "GFLOP",
+    "of the peak",
+)
+# Paddle's graph with oneDNN finds other instances in some models: without it, then.
+ONEDNN_VARIABLE = "PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Medians of whole calls, and of the ratios of the pairs with their 95% interval. rest: what a call takes above the
+    networks, as a share of them. of_peak: of the operations that the machine can do in the networks' time.
+    """
+
+    model: str
+    instances: int
+    bundle_ms: float
+    paddlex_ms: float
+    ratio: float
+    low: float
+    high: float
+    networks_ms: float
+    rest: float
+    operations: float
+    of_peak: float
+    onednn: bool
+    notes: list[str]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundles", type=Path, metavar="FOLDER", help="with bundles named NAME.bundle")
+    parser.add_argument("models", type=Path, metavar="PADDLEX_FOLDER", help="with what PaddleX exported, in NAME/")
+    parser.add_argument("--paddlex-python", type=Path, required=True, metavar="PATH", help="of PaddleX's environment")
+    parser.add_argument("--image", type=Path, required=True, metavar="PHOTO")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of these models")
+    parser.add_argument("--duration", type=float, default=10.0, metavar="S", help="of each (default: %(default)g)")
+    parser.add_argument("--warm-up", type=float, default=15.0, metavar="S", help="at most (default: %(default)g)")
+    parser.add_argument(
+        "--reports",
+        type=Path,
+        default=REPORTS / "paddlex",
+        metavar="DIR",
+        help="one JSON a model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--report", type=Path, default=REPORTS / "paddlex_comparison.json", metavar="FILE", help="default: %(default)s"
+    )
+    return parser.parse_args()
+
+
+def measure(bundle: Path, arguments: argparse.Namespace) -> Path:
+    """The JSON of `instseg benchmark`, written where there is none yet. Raises BenchmarkError with its last words."""
+    name = bundle.name.removesuffix(".bundle")
+    file: Path = arguments.reports / f"{name}.json"
+    if file.is_file():
+        print(f"{name}: from {file}", file=sys.stderr)
+        return file
+    threshold = _THRESHOLDS[find_model(name).family]
+    print(f"{name} …", file=sys.stderr)
+    command = [
+        *(sys.executable, "-m", "instseg_rt", "benchmark", str(bundle), "--json", str(file)),
+        *("--images", str(arguments.image), "--threshold", str(threshold)),
+        *("--duration", str(arguments.duration), "--warm-up", str(arguments.warm_up), "--compare", "paddlex"),
+        *("--paddlex-python", str(arguments.paddlex_python), "--paddlex-model", str(arguments.models / name)),
+    ]
+    error = ""
+    for variables in ({}, {ONEDNN_VARIABLE: "False"}):
+        done = subprocess.run(
+            command,
+            env={**os.environ, **variables},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return file
+        if done.returncode == 130:
+            raise KeyboardInterrupt
+        error = next(
+            (line for line in reversed(done.stderr.splitlines()) if line.strip()), f"exit code {done.returncode}"
+        )
+        if "agree" not in error:
+            break
+    raise BenchmarkError(f"{name}: {error}")
+
+
+def make_row(report: dict[str, Any], operations: float, rate: float) -> Row:
+    """From the JSON of one run with its peer. rate: operations per second that the machine can do."""
+    (measured,) = report["runs"]
+    (peer,) = measured["comparisons"]
+    statistics, total = measured["samples"]["statistics"], peer["ratios"]["total"]
+    bundle_ms, networks_ms = statistics["total"]["median"], statistics["inference"]["median"]
+    return Row(
+        model=measured["configuration"]["model"],
+        instances=measured["instances"],
+        bundle_ms=bundle_ms,
+        paddlex_ms=peer["samples"]["statistics"]["total"]["median"],
+        ratio=total["median"],
+        low=total["low"],
+        high=total["high"],
+        networks_ms=networks_ms,
+        rest=(bundle_ms - networks_ms) / networks_ms,
+        operations=operations,
+        of_peak=operations / rate / (networks_ms / 1e3),
+        onednn=report["environment"]["variables"].get(ONEDNN_VARIABLE) != "False",
+        notes=measured["notes"],
+    )
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.model + ("" if row.onednn else " *"),
+        str(row.instances),
+        f"{row.bundle_ms:.0f}",
+        f"{row.paddlex_ms:.0f}",
+        f"{row.ratio:.1f}",
+        f"{row.low:.1f} to {row.high:.1f}",
+        f"{row.networks_ms:.0f}",
+        f"{row.rest:.1%}",
+        f"{row.operations / 1e9:.0f}",
+        f"{row.of_peak:.0%}",
+    )
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    bundles = [
+        bundle for bundle in find_bundles(arguments.bundles) if not arguments.only or bundle.stem in arguments.only
+    ]
+    rate = operations_per_second()
+    counter = OperationCounter()
+    rows: list[Row] = []
+    failed: list[str] = []
+    for bundle in bundles:
+        try:
+            report = json.loads(measure(bundle, arguments).read_text(encoding="utf-8"))
+        except BenchmarkError as error:
+            failed.append(str(error))
+            continue
+        threshold = report["runs"][0]["configuration"]["threshold"]
+        rows.append(make_row(report, counter.operations(bundle, arguments.image, threshold), rate))
+    from instseg_rt.cli.console import stdout_console, table
+
+    shown = table(
+        "Medians of calls in turn", _COLUMNS, [cells(row) for row in rows], right=tuple(range(1, len(_COLUMNS)))
+    )
+    stdout_console().print(shown)
+    if not all(row.onednn for row in rows):
+        print("* Paddle finds other instances with oneDNN, its default: measured without it")
+    for row in rows:
+        for note in row.notes:
+            print(f"{row.model}: {note}")
+    print(*failed, sep="\n", end="\n" if failed else "")
+    print(f"the peak: {rate / 1e9:.0f} GFLOP/s, NumPy's product of two large float32 matrices")
+    print(environment())
+    settings = {**vars(arguments), "operations_per_second": rate}
+    write_report(arguments.report, "paddlex_comparison", settings, {"rows": rows, "failed": failed})
+    if not rows:
+        raise BenchmarkError("no model could be measured")
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
