@@ -86,6 +86,7 @@ class DlpackArray:
         offset: int = 0,
         ndim: int | None = None,
         version: int | None = None,
+        address: int | None = None,
     ) -> None:
         self.pixels = pixels
         self.device = device
@@ -95,7 +96,7 @@ class DlpackArray:
         axes = ctypes.c_int64 * pixels.ndim
         self._axes = [axes(*pixels.shape), axes(*(stride // pixels.itemsize for stride in pixels.strides))]
         tensor = _Tensor(
-            pixels.ctypes.data - offset,
+            (pixels.ctypes.data if address is None else address) - offset,
             _Device(*device) if isinstance(device, tuple) and len(device) == 2 else _Device(CUDA, 0),
             pixels.ndim if ndim is None else ndim,
             _DataType(*dtype),

@@ -142,7 +142,7 @@ def test_wrong_dictionaries(changes: dict[str, Any], part: str) -> None:
 JUNK = st.one_of(
     st.none(),
     st.integers(),
-    st.text(max_size=4),
+    st.text("|<u1f4", max_size=4),
     st.booleans(),
     st.lists(st.integers(-2, 9), max_size=4).map(tuple),
     st.floats(),
@@ -276,6 +276,20 @@ def test_predict_gives_what_the_same_pixels_on_the_host_give(
         results[0].plot()
     swapped = on_gpu(wrap(np.ascontiguousarray(colored_image[:, :, ::-1])), color="rgb")
     np.testing.assert_array_equal(swapped.boxes, expected.boxes)
+
+
+def test_the_numbers_of_an_image_reach_the_core(predictor: Predictor) -> None:
+    def message(**changes: int) -> str:
+        numbers = {"address": 8, "height": 2, "width": 3, "channels": 3, "stride": 9, "stream": 0} | changes
+        with pytest.raises(_core.Error) as caught:
+            predictor._core.predict([_core.GpuImage(**numbers)], "bgr")
+        return str(caught.value)
+
+    assert "on a GPU" in message()
+    assert "3 x 2 pixels has no data" in message(address=0)
+    assert "the stride is 8 bytes, expected at least 9 (3 pixels of 3 bytes)" in message(stride=8)
+    assert "expected at least 12 (3 pixels of 4 bytes)" in message(channels=4)
+    assert "expected sides of 1 to" in message(height=1 << 21)
 
 
 def test_pixels_go_back_when_the_call_ends(on_gpu: Predictor) -> None:

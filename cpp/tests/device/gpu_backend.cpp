@@ -142,6 +142,11 @@ instseg_backend make_backend() {
 
 }  // namespace
 
+const instseg_backend& gpu_backend() {
+  static const instseg_backend backend = make_backend();
+  return backend;
+}
+
 HostGpu* start_gpu(std::string& reason) {
   if (host_gpu != nullptr) {
     return host_gpu;
@@ -162,8 +167,7 @@ HostGpu* start_gpu(std::string& reason) {
     reason = error.what();
     return nullptr;
   }
-  static const instseg_backend backend = make_backend();
-  register_backend(backend);
+  register_backend(gpu_backend());
   host_gpu = show();
   return host_gpu;
 }

@@ -381,3 +381,18 @@ extern "C" const instseg_cuda_ops* instseg_cuda_entry(uint32_t abi_version) {
 extern "C" INSTSEG_BACKEND_EXPORT instseg::testing_device::HostGpu* instseg_test_host_gpu() {
   return &instseg::testing_device::gpu();
 }
+
+// Memory of GPU 0 with that content, for the tests in Python; with a stream, when that has been
+// waited for.
+extern "C" INSTSEG_BACKEND_EXPORT void* instseg_test_gpu_upload(const void* source,
+                                                                std::size_t bytes, void* stream) {
+  using namespace instseg::testing_device;
+  void* const data = arena().allocate(bytes, 0);
+  if (stream != nullptr) {
+    gpu().write_later(stream, data, source, bytes);
+  } else {
+    const Access access;
+    std::memcpy(data, source, bytes);
+  }
+  return data;
+}
