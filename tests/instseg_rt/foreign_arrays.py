@@ -97,7 +97,7 @@ class DlpackArray:
         self._axes = [axes(*pixels.shape), axes(*(stride // pixels.itemsize for stride in pixels.strides))]
         tensor = _Tensor(
             (pixels.ctypes.data if address is None else address) - offset,
-            _Device(*device) if isinstance(device, tuple) and len(device) == 2 else _Device(CUDA, 0),
+            _Device(*device) if device in [(CPU, 0), (CUDA, 0), (CUDA_MANAGED, 0)] else _Device(CUDA, 0),
             pixels.ndim if ndim is None else ndim,
             _DataType(*dtype),
             self._axes[0],

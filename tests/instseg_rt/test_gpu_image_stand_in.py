@@ -71,8 +71,9 @@ def test_images_on_the_gpu(predictor: Predictor, upload: Upload, colored_image: 
     assert len(expected) > 0
     item = wrap(protocol, pixels, upload(wide, 0), None)
     assert same(predictor(item), expected)
-    for result in predictor.predict([pixels, item, pixels], batch_size=3):
-        assert same(result, expected)
+    batches = ([pixels, item, pixels], [pixels, pixels, pixels])
+    for result, other in zip(*(predictor.predict(batch, batch_size=3) for batch in batches), strict=True):
+        assert same(result, other)
 
 
 def test_the_stream_is_waited_for(predictor: Predictor, upload: Upload, colored_image: np.ndarray) -> None:

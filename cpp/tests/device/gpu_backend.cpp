@@ -147,7 +147,7 @@ const instseg_backend& gpu_backend() {
   return backend;
 }
 
-HostGpu* start_gpu(std::string& reason) {
+HostGpu* find_gpu(std::string& reason) {
   if (host_gpu != nullptr) {
     return host_gpu;
   }
@@ -167,9 +167,17 @@ HostGpu* start_gpu(std::string& reason) {
     reason = error.what();
     return nullptr;
   }
-  register_backend(gpu_backend());
   host_gpu = show();
   return host_gpu;
+}
+
+HostGpu* start_gpu(std::string& reason) {
+  HostGpu* const found = find_gpu(reason);
+  if (found != nullptr) {
+    static const bool registered = (register_backend(gpu_backend()), true);
+    (void)registered;
+  }
+  return found;
 }
 
 }  // namespace instseg::testing_device

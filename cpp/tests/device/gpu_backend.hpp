@@ -11,11 +11,14 @@ namespace instseg::testing_device {
 
 inline constexpr const char* kGpuBackend = "test_gpu";
 
-// Registers the backend, and returns the GPU; null, with the reason, where the test was not started
-// by ctest.
+// The GPU, for the backend to run on; null, with the reason, where the test was not started by
+// ctest.
+HostGpu* find_gpu(std::string& reason);
+
+// As find_gpu, and registers the backend.
 HostGpu* start_gpu(std::string& reason);
 
-// Its functions; after start_gpu.
+// The backend's functions; after find_gpu.
 const instseg_backend& gpu_backend();
 
 }  // namespace instseg::testing_device

@@ -6,7 +6,7 @@ extern "C" INSTSEG_BACKEND_EXPORT const instseg_backend* instseg_backend_entry(
     uint32_t abi_version) {
   std::string reason;
   return abi_version == INSTSEG_BACKEND_ABI_VERSION &&
-                 instseg::testing_device::start_gpu(reason) != nullptr
+                 instseg::testing_device::find_gpu(reason) != nullptr
              ? &instseg::testing_device::gpu_backend()
              : nullptr;
 }
