@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -89,3 +91,9 @@ def test_the_example_says_what_is_missing(tiny_bundle: Path, tmp_path: Path) -> 
     nowhere = run(tmp_path / "nowhere.jpg")
     assert nowhere.returncode == 1
     assert nowhere.stderr.strip().splitlines()[-1].endswith("nowhere.jpg: cannot be read as an image")
+    if importlib.util.find_spec("pycuda") is None:
+        photo = tmp_path / "photo.png"
+        cv2.imwrite(str(photo), np.zeros((8, 8, 3), np.uint8))
+        without = run(photo)
+        assert without.returncode == 1
+        assert without.stderr.strip().splitlines()[-1] == "No module named 'pycuda': pip install pycuda"

@@ -105,11 +105,11 @@ typedef struct instseg_image {
   int32_t width;
   ptrdiff_t stride; /* bytes per row */
   int32_t format;   /* instseg_pixel_format */
-  int32_t memory; /* instseg_pixel_memory; this and the next are host pixels' where struct_size ends
-                     before `stream` */
-  void* stream;   /* of pixels on a GPU: the cudaStream_t with the work that writes them, of that
-                     GPU; null: they are there already. Default streams: cudaStreamLegacy or
-                     cudaStreamPerThread, not null */
+  /* Taken as 0 and null where struct_size ends before `stream`. */
+  int32_t memory; /* instseg_pixel_memory */
+  void* stream; /* of pixels on a GPU: the cudaStream_t of that GPU with the work that writes them;
+                   null: they are there already. The default streams are cudaStreamLegacy and
+                   cudaStreamPerThread, not null */
 } instseg_image;
 
 /* What was found in the images of one call. Independent of the predictor, which may be gone. */
