@@ -1,6 +1,7 @@
 #include "instseg/c_api.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -31,10 +32,11 @@ static_assert(INSTSEG_INVALID_ARGUMENT == 1 + static_cast<int>(ErrorCode::invali
 static_assert(INSTSEG_INTERNAL == 1 + static_cast<int>(ErrorCode::internal));
 static_assert(INSTSEG_BGR8 == static_cast<int>(instseg::PixelFormat::bgr8));
 static_assert(INSTSEG_RGBA8 == static_cast<int>(instseg::PixelFormat::rgba8));
+static_assert(INSTSEG_GPU_PIXELS == static_cast<int>(instseg::PixelMemory::gpu));
 
 // Of the first version of this interface; a caller's structs are at least as large.
 constexpr std::size_t kOptionsSize = sizeof(instseg_predictor_options);
-constexpr std::size_t kImageSize = sizeof(instseg_image);
+constexpr std::size_t kImageSize = offsetof(instseg_image, stream);
 constexpr std::size_t kInstanceSize = sizeof(instseg_instance);
 constexpr std::size_t kTimingsSize = sizeof(instseg_timings);
 
@@ -127,14 +129,18 @@ std::vector<instseg::ImageView> read_images(const instseg_image* images, std::si
   check_size(stride, kImageSize, "images");
   const auto* bytes = reinterpret_cast<const unsigned char*>(images);
   for (std::size_t i = 0; i < count; ++i, bytes += stride) {
-    instseg_image image;
-    std::memcpy(&image, bytes, sizeof(image));
+    instseg_image image{};
+    std::memcpy(&image, bytes, std::min(stride, sizeof(image)));
+    if (stride < sizeof(image)) {
+      image.memory = INSTSEG_HOST_PIXELS;  // what lies there is the padding of the shorter struct
+    }
     if (image.struct_size != stride) {
       fail("image " + std::to_string(i) + ": struct_size is " + std::to_string(image.struct_size) +
            ", that of the first is " + std::to_string(stride));
     }
     views.push_back({image.data, image.height, image.width, image.stride,
-                     static_cast<instseg::PixelFormat>(image.format)});
+                     static_cast<instseg::PixelFormat>(image.format),
+                     static_cast<instseg::PixelMemory>(image.memory), image.stream});
   }
   return views;
 }
@@ -215,6 +221,14 @@ const char* instseg_predictor_model(const instseg_predictor* predictor) {
 
 const char* instseg_predictor_backend(const instseg_predictor* predictor) {
   return predictor == nullptr ? nullptr : predictor->predictor.backend().c_str();
+}
+
+const char* instseg_predictor_ops_device(const instseg_predictor* predictor) {
+  return predictor == nullptr ? nullptr : predictor->predictor.ops().device.c_str();
+}
+
+const char* instseg_predictor_ops_reason(const instseg_predictor* predictor) {
+  return predictor == nullptr ? nullptr : predictor->predictor.ops().reason.c_str();
 }
 
 float instseg_predictor_threshold(const instseg_predictor* predictor) {

@@ -9,6 +9,7 @@
 #include "context_pool.hpp"
 #include "core/parallel.hpp"
 #include "core/stopwatch.hpp"
+#include "device/gpu_image.hpp"
 #include "families/family.hpp"
 #include "instseg/version.hpp"
 #include "preprocess/preprocess.hpp"
@@ -119,6 +120,23 @@ OpsChoice choose_ops(const Backend& backend, const Family& family, const BundleI
   }
 }
 
+// Can this predictor read the pixels? image: with check_image passed.
+void check_memory(const ImageView& image, const OpsChoice& ops, const std::string& device) {
+  if (image.memory == PixelMemory::host) {
+    return;
+  }
+  if (!ops.gpu) {
+    const std::string why =
+        ops.place.reason.empty()
+            ? "its device is '" + device + "'"
+            : "the work around the network is done on the CPU: " + ops.place.reason;
+    throw Error(ErrorCode::unsupported,
+                "the pixels are on a GPU, which this predictor cannot read, because " + why +
+                    "; copy them to the host, or use a predictor whose ops() are on that GPU");
+  }
+  check_gpu_image(*ops.gpu, image);
+}
+
 }  // namespace
 
 struct Predictor::Impl {
@@ -186,7 +204,10 @@ struct Predictor::Impl {
                         std::size_t total) const {
     context.resized.clear();
     for (std::size_t i = 0; i < images.size(); ++i) {
-      name_image(first + i, total, [&] { check_image(images[i]); });
+      name_image(first + i, total, [&] {
+        check_image(images[i]);
+        check_memory(images[i], ops_choice, options.device);
+      });
       context.resized.push_back(resized_size(bundle.input, {images[i].height, images[i].width}));
     }
     return input_size(bundle.input, context.resized);

@@ -27,15 +27,32 @@ PixelFormat pixel_format(py::ssize_t channel_count, const std::string& order) {
   }
 }
 
+// Pixels on a GPU, which stay those of whoever made them.
+struct GpuImage {
+  std::uint64_t address;
+  int height;
+  int width;
+  int channels;
+  std::int64_t stride;   // bytes per row
+  std::uint64_t stream;  // a cudaStream_t; 0: nothing to wait for
+};
+
 // A view of the array's pixels, and what keeps them alive: the array, or a copy where its pixels
 // are not contiguous.
 struct PythonImage {
-  py::array pixels;
+  py::object pixels;
   ImageView view;
 };
 
 PythonImage to_image(const py::handle& object, std::size_t index, const std::string& order) {
   const std::string where = "image " + std::to_string(index) + ": ";
+  if (py::isinstance<GpuImage>(object)) {
+    const auto& image = object.cast<const GpuImage&>();
+    return {py::reinterpret_borrow<py::object>(object),
+            {reinterpret_cast<const std::uint8_t*>(image.address), image.height, image.width,
+             image.stride, pixel_format(image.channels, order), PixelMemory::gpu,
+             reinterpret_cast<void*>(image.stream)}};
+  }
   if (!py::isinstance<py::array>(object)) {
     throw Error(ErrorCode::invalid_argument, where + "expected a numpy array, found " +
                                                  py::str(py::type::of(object)).cast<std::string>());
@@ -109,6 +126,16 @@ std::unique_ptr<Predictor> create(const py::object& bundle, const PredictorOptio
 }  // namespace
 
 void bind_predictor(py::module_& module) {
+  py::class_<GpuImage>(module, "GpuImage")
+      .def(py::init<std::uint64_t, int, int, int, std::int64_t, std::uint64_t>(),
+           py::arg("address"), py::arg("height"), py::arg("width"), py::arg("channels"),
+           py::arg("stride"), py::arg("stream"))
+      .def_readonly("address", &GpuImage::address)
+      .def_readonly("height", &GpuImage::height)
+      .def_readonly("width", &GpuImage::width)
+      .def_readonly("channels", &GpuImage::channels)
+      .def_readonly("stride", &GpuImage::stride)
+      .def_readonly("stream", &GpuImage::stream);
   const PredictorOptions defaults;
   py::class_<Predictor>(module, "Predictor")
       .def(py::init([](const py::object& bundle, std::string device, std::string backend,

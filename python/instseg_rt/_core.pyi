@@ -244,6 +244,46 @@ class Result:
     ) -> str:
         """PaddleX's JSON, laid out as json.dumps(indent=…, ensure_ascii=False) does."""
 
+class DlpackTensor:
+    """A tensor taken out of a DLPack capsule; it goes back to its owner with `release()`, or with this object.
+    Raises InvalidArgumentError for what is no such capsule, and for members that are read after `release()`.
+    """
+
+    def __init__(self, capsule: object) -> None: ...
+    def release(self) -> None: ...
+    @property
+    def address(self) -> int:
+        """Of the first element; 0 where there is none."""
+    @property
+    def shape(self) -> list[int]: ...
+    @property
+    def strides(self) -> list[int] | None:
+        """In elements; None: row by row."""
+    @property
+    def dtype(self) -> str:
+        """Such as "uint8"; with lanes "uint8x4"."""
+    @property
+    def device(self) -> tuple[int, int]:
+        """DLDeviceType and number."""
+
+class GpuImage:
+    """uint8 pixels on a GPU, which stay alive elsewhere. stream: a cudaStream_t, 0: nothing to wait for."""
+
+    def __init__(self, address: int, height: int, width: int, channels: int, stride: int, stream: int) -> None: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def stride(self) -> int:
+        """Bytes per row."""
+    @property
+    def stream(self) -> int: ...
+
 class Predictor:
     """Safe to call from many threads; releases the GIL."""
 
@@ -259,11 +299,11 @@ class Predictor:
     ) -> None: ...
     def predict(
         self,
-        images: Sequence[NDArray[np.uint8]],
+        images: Sequence[NDArray[np.uint8] | GpuImage],
         format: Literal["bgr", "rgb"],
         threshold: float | None = None,
     ) -> list[Result]:
-        """One result per uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."""
+        """One result per uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or image of the predictor's GPU."""
     def statistics(self) -> list[StageStatistics]: ...
     def warm_up(self, batch: int = 1) -> None: ...
     @property

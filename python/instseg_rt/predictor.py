@@ -6,6 +6,7 @@ import atexit
 import queue
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from instseg_rt.backend import explain_missing, prepare_backend
 from instseg_rt.closing import Closing
 from instseg_rt.devices import parse_device
 from instseg_rt.embedded import resolve_bundle
-from instseg_rt.errors import InvalidArgumentError, UnsupportedError
+from instseg_rt.errors import Error, InvalidArgumentError, UnsupportedError
+from instseg_rt.gpu_image import take_image
 from instseg_rt.result import Result, Timings
 from instseg_rt.sources import Color, SourceImage, read_sources
 
@@ -90,7 +92,7 @@ class Predictor(Closing):
         if source is None or next(images, None) is not None:
             count = "no image" if source is None else "more than one image"
             raise InvalidArgumentError(f"expected exactly one image, the input gives {count}: use predict(inputs)")
-        return self._run([source], threshold)[0]
+        return self._run([_taken(source)], threshold)[0]
 
     def predict(
         self, inputs: Any, batch_size: int = 1, threshold: float | None = None, *, color: Color = "bgr"
@@ -164,7 +166,8 @@ class Predictor(Closing):
         batch: list[SourceImage] = []
         images = _ReadAhead(read_sources(inputs, color), limit=2 * batch_size)
         try:
-            for item in images:
+            for found in images:
+                item = _taken_or_error(found)
                 # One core call takes one channel order.
                 if batch and (
                     isinstance(item, BaseException) or len(batch) == batch_size or item.color != batch[0].color
@@ -183,7 +186,13 @@ class Predictor(Closing):
             images.stop()
 
     def _run(self, batch: list[SourceImage], threshold: float | None) -> list[Result]:
-        found = self._core.predict([source.image for source in batch], batch[0].color, threshold=threshold)
+        try:
+            pixels = [source.gpu.image if source.image is None else source.image for source in batch]
+            found = self._core.predict(pixels, batch[0].color, threshold=threshold)
+        finally:
+            for source in batch:
+                if source.gpu is not None:
+                    source.gpu.release()
         return [
             Result(
                 core.boxes,
@@ -194,7 +203,7 @@ class Predictor(Closing):
                 orig_shape=(core.height, core.width),
                 category_ids=self._category_ids,
                 family=self._family,
-                source=source,
+                source=source if source.gpu is None else replace(source, gpu=None),
                 timings=_timings(core.timings, source),
             )
             for core, source in zip(found, batch, strict=True)
@@ -240,6 +249,18 @@ class _ReadAhead:
             self._items.put(error)
         finally:
             self._items.put(None)
+
+
+def _taken(source: SourceImage) -> SourceImage:
+    return source if source.gpu is None else replace(source, gpu=take_image(source.gpu))
+
+
+def _taken_or_error(item: SourceImage | BaseException) -> SourceImage | BaseException:
+    """Pixels on a GPU are taken over in the thread that iterates: its CUDA stream is the one to wait for."""
+    try:
+        return item if isinstance(item, BaseException) else _taken(item)
+    except Error as error:
+        return error
 
 
 def check_threshold(threshold: float | None) -> None:

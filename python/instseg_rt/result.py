@@ -238,7 +238,10 @@ class Result:
         """The image with its instances drawn in, (H, W, 3) uint8 BGR. Needs an image."""
         if self.source is None:
             raise InvalidArgumentError("this Result was made without an image, so there is nothing to draw on")
-        return draw_result(self.source.bgr(), self)
+        image = self.source.bgr()
+        if image is None:
+            raise InvalidArgumentError("the image of this Result is on a GPU: predict on a host copy of it to draw it")
+        return draw_result(image, self)
 
     @cached_property
     def output_stem(self) -> builtins.str:

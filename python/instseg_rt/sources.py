@@ -9,11 +9,13 @@
 | `http://`, `https://` address | the image behind it; `rtsp://`: the frames of the stream |
 | `bytes`, `bytearray`, `memoryview` | an encoded image (a whole JPEG, PNG, … file) |
 | numpy array | HxW, HxWx1 grey, HxWx3 colour, HxWx4 with alpha (dropped); uint8, or uint16 (its high byte) |
+| array of another library (`__cuda_array_interface__`, `__dlpack__`) | on the host: as a numpy array; on a GPU: uint8 |
 | PIL image | with its EXIF orientation applied |
 | int | the camera with this index, until it stops |
 | list, tuple, iterator of these | one after the other, nested as they come |
 
-Arrays are taken as BGR, as OpenCV has them, unless `color="rgb"` says otherwise.
+Arrays are taken as BGR, as OpenCV has them, unless `color="rgb"` says otherwise. Arrays on a GPU are used where they
+are; an iterator must not fill one again before its result is there.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from instseg_rt import image_file, video
 from instseg_rt.download import download, is_url
 from instseg_rt.errors import Error, InvalidArgumentError, IoError, UnsupportedError
 from instseg_rt.files import read_bytes
+from instseg_rt.gpu_image import host_array, is_foreign_array
+from instseg_rt.type_names import type_name
 
 Color = Literal["bgr", "rgb"]
 
@@ -44,7 +48,7 @@ IMAGE_SUFFIXES = frozenset(
 MAX_NESTING = 32
 
 _ACCEPTED = (
-    "expected a path, URL, glob pattern, encoded bytes, numpy array, PIL image, camera index, "
+    "expected a path, URL, glob pattern, encoded bytes, numpy array, CUDA or DLPack array, PIL image, camera index, "
     "or a list, tuple or iterator of these"
 )
 
@@ -53,20 +57,25 @@ _ACCEPTED = (
 class SourceImage:
     """One image to predict on.
 
-    image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8; channels in `color` order, alpha last.
+    image: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) uint8; channels in `color` order, alpha last. None where the
+    pixels are on a GPU.
+    gpu: what has them there, while they are to be predicted on.
     input_path: the path or URL that it came from; None for arrays, PIL images, bytes and cameras.
     page_index: page of a TIFF or frame of a video, from 0; None for other images.
     decode_ms: time spent on reading and decoding it.
     """
 
-    image: np.ndarray
+    image: np.ndarray | None
     color: Color
     input_path: str | None = None
     page_index: int | None = None
     decode_ms: float = 0.0
+    gpu: Any = None
 
-    def bgr(self) -> np.ndarray:
-        """The image as (H, W, 3) uint8 BGR; the same memory where it is that already."""
+    def bgr(self) -> np.ndarray | None:
+        """The image as (H, W, 3) uint8 BGR; the same memory where it is that already. None where it is on a GPU."""
+        if self.image is None:
+            return None
         image = self.image[:, :, 0] if self.image.ndim == 3 and self.image.shape[2] == 1 else self.image
         if image.ndim == 2:
             return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
@@ -109,6 +118,13 @@ def _read(item: Any, color: Color, depth: int, reused: bool) -> Generator[Source
         yield from (SourceImage(frame, "bgr", None, i) for i, frame in enumerate(video.camera_frames(int(item))))
     elif _is_pil_image(item):
         yield _from_pil(item)
+    elif is_foreign_array(item):
+        pixels = host_array(item)
+        if pixels is None:
+            yield SourceImage(None, color, gpu=item)
+        else:
+            array = _checked_array(pixels)
+            yield SourceImage(array.copy() if reused and array is pixels else array, color)
     elif isinstance(item, list | tuple | Iterator):
         if depth >= MAX_NESTING:
             raise InvalidArgumentError(f"input: lists are nested more than {MAX_NESTING} deep")
@@ -116,7 +132,7 @@ def _read(item: Any, color: Color, depth: int, reused: bool) -> Generator[Source
         for part in item:
             yield from _read(part, color, depth + 1, reused=lazy)
     else:
-        raise InvalidArgumentError(f"input: found {_type_name(item)}; {_ACCEPTED}")
+        raise InvalidArgumentError(f"input: found {type_name(item)}; {_ACCEPTED}")
 
 
 def _read_text(text: str | bytes, color: Color) -> Iterator[SourceImage]:
@@ -227,8 +243,3 @@ def _from_pil(image: Any) -> SourceImage:
         source = getattr(image, "filename", "") or name
         raise IoError(f"{source}: the PIL image cannot be loaded: {error}") from error
     return SourceImage(_checked_array(pixels), "rgb")
-
-
-def _type_name(item: Any) -> str:
-    kind = type(item)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"

@@ -19,7 +19,8 @@ int main(int argc, char** argv) {
       pixels[3 * (y * WIDTH + x) + 2] = 255;
     }
   }
-  const instseg_image image = {sizeof image, pixels, HEIGHT, WIDTH, 3 * WIDTH, INSTSEG_BGR8};
+  const instseg_image image = {sizeof image,        pixels, HEIGHT, WIDTH, 3 * WIDTH, INSTSEG_BGR8,
+                               INSTSEG_HOST_PIXELS, NULL};
 
   if (argc != 2) {
     fputs("usage: minimal BUNDLE\n", stderr);

@@ -69,6 +69,10 @@ INSTSEG_API instseg_code instseg_predictor_warm_up(const instseg_predictor* pred
 /* Of the bundle; the text is valid as long as the predictor. */
 INSTSEG_API const char* instseg_predictor_model(const instseg_predictor* predictor);
 INSTSEG_API const char* instseg_predictor_backend(const instseg_predictor* predictor);
+/* Where the work around the network is done: "cpu", or the device of the network ("gpu:0"); and why
+ * it is the CPU where the network is on a GPU, else "". */
+INSTSEG_API const char* instseg_predictor_ops_device(const instseg_predictor* predictor);
+INSTSEG_API const char* instseg_predictor_ops_reason(const instseg_predictor* predictor);
 INSTSEG_API float instseg_predictor_threshold(const instseg_predictor* predictor);
 INSTSEG_API int32_t instseg_predictor_max_batch(const instseg_predictor* predictor);
 INSTSEG_API int32_t instseg_predictor_class_count(const instseg_predictor* predictor);
@@ -87,8 +91,13 @@ typedef enum instseg_pixel_format {
   INSTSEG_RGBA8 = 4
 } instseg_pixel_format;
 
+typedef enum instseg_pixel_memory {
+  INSTSEG_HOST_PIXELS = 0,
+  INSTSEG_GPU_PIXELS = 1 /* on the GPU of the predictor; needs its ops there */
+} instseg_pixel_memory;
+
 /* Interleaved 8-bit channels; rows from top to bottom. The pixels stay the caller's and are not
- * copied. */
+ * copied; they are free for other use when instseg_predict returns. */
 typedef struct instseg_image {
   size_t struct_size;
   const uint8_t* data;
@@ -96,6 +105,11 @@ typedef struct instseg_image {
   int32_t width;
   ptrdiff_t stride; /* bytes per row */
   int32_t format;   /* instseg_pixel_format */
+  /* Taken as 0 and null where struct_size ends before `stream`. */
+  int32_t memory; /* instseg_pixel_memory */
+  void* stream; /* of pixels on a GPU: the cudaStream_t of that GPU with the work that writes them;
+                   null: they are there already. The default streams are cudaStreamLegacy and
+                   cudaStreamPerThread, not null */
 } instseg_image;
 
 /* What was found in the images of one call. Independent of the predictor, which may be gone. */

@@ -66,7 +66,10 @@ class INSTSEG_API Predictor {
   Predictor(Predictor&&) noexcept;
   Predictor& operator=(Predictor&&) noexcept;
 
-  // Throws Error(invalid_argument) where the image is empty or its numbers do not fit together.
+  // The pixels are free for other use when it returns.
+  // Throws Error: invalid_argument where the image is empty, its numbers do not fit together, or
+  // its pixels are said to be on a GPU and are not on that of the predictor; unsupported for pixels
+  // on a GPU where ops().device is "cpu".
   [[nodiscard]] Result operator()(const ImageView& image) const;
 
   // One result per image, in their order. Images go through the network together, at most

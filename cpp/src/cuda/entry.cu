@@ -1,5 +1,6 @@
 // The C entry of the library, and what it says and does about devices and memory.
-#include <cstring>
+#include <memory>
+#include <type_traits>
 
 #include "cuda/execution/call.hpp"
 #include "cuda/execution/device.cuh"
@@ -7,6 +8,11 @@
 
 namespace instseg::cuda {
 namespace {
+
+// An event that is destroyed before its stream reaches it lives on until then.
+struct DestroyEvent {
+  void operator()(cudaEvent_t event) const noexcept { (void)cudaEventDestroy(event); }
+};
 
 std::int32_t device_count(std::int32_t* count, instseg_message* message) {
   return guarded(message, [&] {
@@ -74,6 +80,37 @@ std::int32_t stream_wait(void* stream, instseg_message* message) {
   });
 }
 
+std::int32_t stream_follow(void* stream, void* other, instseg_message* message) {
+  return guarded(message, [&] {
+    cudaEvent_t made = nullptr;
+    check_cuda(cudaEventCreateWithFlags(&made, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+    const std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, DestroyEvent> event(made);
+    check_cuda(cudaEventRecord(event.get(), static_cast<cudaStream_t>(other)), "cudaEventRecord");
+    check_cuda(cudaStreamWaitEvent(static_cast<cudaStream_t>(stream), event.get(), 0),
+               "cudaStreamWaitEvent");
+  });
+}
+
+std::int32_t memory_device(const void* pointer, std::int32_t* device, instseg_message* message) {
+  return guarded(message, [&] {
+    *device = -1;
+    cudaPointerAttributes attributes{};
+    const cudaError_t error = cudaPointerGetAttributes(&attributes, pointer);
+    if (error == cudaErrorInvalidValue) {
+      (void)cudaGetLastError();  // no pointer that CUDA knows
+      return;
+    }
+    check_cuda(error, "cudaPointerGetAttributes");
+    if (attributes.type == cudaMemoryTypeDevice) {
+      *device = attributes.device;
+    } else if (attributes.type == cudaMemoryTypeManaged) {
+      int current = 0;
+      check_cuda(cudaGetDevice(&current), "cudaGetDevice");
+      *device = current;
+    }
+  });
+}
+
 std::int32_t copy(void* target, const void* source, size_t bytes, void* stream,
                   instseg_message* message) {
   return guarded(message, [&] {
@@ -95,6 +132,8 @@ instseg_cuda_ops make_table() {
   ops.stream_create = stream_create;
   ops.stream_destroy = stream_destroy;
   ops.stream_wait = stream_wait;
+  ops.stream_follow = stream_follow;
+  ops.memory_device = memory_device;
   ops.copy = copy;
   add_device_preprocess(ops);
   add_device_masks(ops);

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 /* Changes with every change of what is declared here. */
-#define INSTSEG_CUDA_ABI_VERSION 1u
+#define INSTSEG_CUDA_ABI_VERSION 2u
 
 #define INSTSEG_CUDA_MAX_IMAGES 64
 #define INSTSEG_CUDA_MAX_LEVELS 8
@@ -363,6 +363,12 @@ typedef struct instseg_cuda_ops {
   int32_t (*stream_create)(void** stream, instseg_message* message);
   int32_t (*stream_destroy)(void* stream, instseg_message* message);
   int32_t (*stream_wait)(void* stream, instseg_message* message); /* blocks the calling thread */
+  /* What is put on `stream` from now on begins when all that was put on `other` is done; the
+   * calling thread does not wait. Both are of the GPU of the calling thread. */
+  int32_t (*stream_follow)(void* stream, void* other, instseg_message* message);
+  /* The GPU that the memory at `pointer` belongs to; -1: none, as that of the host, and what was
+   * given back. Managed memory counts as that of the GPU of the calling thread. */
+  int32_t (*memory_device)(const void* pointer, int32_t* device, instseg_message* message);
   /* Between host and GPU, either way, or within the GPU, in the order of the stream. */
   int32_t (*copy)(void* target, const void* source, size_t bytes, void* stream,
                   instseg_message* message);

@@ -4,6 +4,25 @@
 
 namespace instseg {
 
+void check_call(const char* name, std::int32_t status, const PluginMessage& message) {
+  if (status != INSTSEG_STATUS_OK) {
+    throw Error(error_code(status),
+                std::string("CUDA op '") + name + "' failed: " + message.text());
+  }
+}
+
+void CudaDevice::select() const {
+  PluginMessage message;
+  check_call("set_device", ops->table().set_device(index, message.get()), message);
+}
+
+int CudaDevice::owner_of(const void* address) const {
+  PluginMessage message;
+  std::int32_t found = -1;
+  check_call("memory_device", ops->table().memory_device(address, &found, message.get()), message);
+  return found;
+}
+
 void CudaMemory::Release::operator()(std::byte* data) const noexcept {
   PluginMessage message;  // nobody is left to tell
   (void)ops->table().release(data, place == CudaPlace::pinned_host ? 1 : 0, message.get());
@@ -32,19 +51,21 @@ std::byte* CudaMemory::reserve(std::size_t bytes) {
   return data_.get();
 }
 
-void CudaQueue::select() const {
+void CudaQueue::follow(void* other) const {
   PluginMessage message;
-  check("set_device", device_.ops->table().set_device(device_.index, message.get()), message);
+  check_call("stream_follow", device_.ops->table().stream_follow(stream_, other, message.get()),
+             message);
 }
 
 void CudaQueue::copy(void* target, const void* source, std::size_t bytes) const {
   PluginMessage message;
-  check("copy", device_.ops->table().copy(target, source, bytes, stream_, message.get()), message);
+  check_call("copy", device_.ops->table().copy(target, source, bytes, stream_, message.get()),
+             message);
 }
 
 void CudaQueue::wait() const {
   PluginMessage message;
-  check("stream_wait", device_.ops->table().stream_wait(stream_, message.get()), message);
+  check_call("stream_wait", device_.ops->table().stream_wait(stream_, message.get()), message);
 }
 
 void CudaQueue::abandon() const noexcept {
@@ -57,13 +78,6 @@ void* CudaQueue::workspace(std::size_t bytes) {
     wait();  // an op before this one may still use the smaller one
   }
   return workspace_.reserve(bytes);
-}
-
-void CudaQueue::check(const char* name, std::int32_t status, const PluginMessage& message) {
-  if (status != INSTSEG_STATUS_OK) {
-    throw Error(error_code(status),
-                std::string("CUDA op '") + name + "' failed: " + message.text());
-  }
 }
 
 }  // namespace instseg

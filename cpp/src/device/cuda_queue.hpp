@@ -14,7 +14,15 @@ namespace instseg {
 struct CudaDevice {
   std::shared_ptr<const CudaOps> ops;
   int index = 0;
+
+  // Makes it the GPU of the calling thread.
+  void select() const;
+  // The GPU whose memory holds that address; -1: none.
+  [[nodiscard]] int owner_of(const void* address) const;
 };
+
+// Throws Error, which names the function of the table, unless `status` is that of success.
+void check_call(const char* name, std::int32_t status, const PluginMessage& message);
 
 enum class CudaPlace { device, pinned_host };
 
@@ -51,7 +59,7 @@ class CudaQueue {
       : device_(std::move(device)), stream_(stream), workspace_(device_, CudaPlace::device) {}
 
   // Makes the GPU that of the calling thread; before all others, in each thread.
-  void select() const;
+  void select() const { device_.select(); }
 
   // name: of the op, as in the table.
   template <class Arguments>
@@ -59,10 +67,14 @@ class CudaQueue {
     PluginMessage message;
     instseg_cuda_workspace memory{nullptr, 0};
     const CudaOp<Arguments> function = device_.ops->table().*op;
-    check(name, function(&arguments, &memory, stream_, message.get()), message);
+    check_call(name, function(&arguments, &memory, stream_, message.get()), message);
     memory.data = workspace(memory.size);
-    check(name, function(&arguments, &memory, stream_, message.get()), message);
+    check_call(name, function(&arguments, &memory, stream_, message.get()), message);
   }
+
+  // What is put on the queue from now on begins when all that was put on `other`, a stream of the
+  // same GPU, is done. Does not wait.
+  void follow(void* other) const;
 
   // Between host and GPU, either way, or within the GPU.
   void copy(void* target, const void* source, std::size_t bytes) const;
@@ -75,7 +87,6 @@ class CudaQueue {
 
  private:
   void* workspace(std::size_t bytes);
-  static void check(const char* name, std::int32_t status, const PluginMessage& message);
 
   CudaDevice device_;
   void* stream_;

@@ -33,6 +33,21 @@ std::int32_t format_of(PixelFormat format) {
   return INSTSEG_CUDA_RGBA8;
 }
 
+bool on_host(const ImageView& image) { return image.memory == PixelMemory::host; }
+
+// The queue waits for what writes the pixels that are on the GPU, once for each stream.
+void follow_writers(const CudaQueue& queue, std::span<const ImageView> images) {
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    void* const stream = on_host(images[i]) ? nullptr : images[i].stream;
+    const auto same = [stream](const ImageView& image) {
+      return !on_host(image) && image.stream == stream;
+    };
+    if (stream != nullptr && std::ranges::none_of(images.first(i), same)) {
+      queue.follow(stream);
+    }
+  }
+}
+
 }  // namespace
 
 ImageUpload::ImageUpload(const CudaDevice& device, const InputSpec& spec)
@@ -48,24 +63,10 @@ ImageUpload::ImageUpload(const CudaDevice& device, const InputSpec& spec)
 }
 
 float* ImageUpload::enqueue(CudaQueue& queue, const DeviceBatch& batch, ThreadPool& pool) {
-  const std::size_t bytes = place(batch);
-  std::byte* const staging = staging_.reserve(bytes);
-  for (std::size_t i = 0; i < batch.images.size(); ++i) {
-    const ImageView& image = batch.images[i];
-    const auto row = static_cast<std::size_t>(images_[i].stride);
-    pool.parallel_for(0, image.height, kRowsPerTask, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t y = begin; y < end; ++y) {
-        std::memcpy(staging + offsets_[i] + static_cast<std::size_t>(y) * row,
-                    image.data + y * image.stride, row);
-      }
-    });
+  if (const std::size_t bytes = place(batch); bytes > 0) {
+    upload(queue, batch, bytes, pool);
   }
-  std::byte* const pixels = pixels_.reserve(bytes);
-  queue.copy(pixels, staging, bytes);
-  for (std::size_t i = 0; i < images_.size(); ++i) {
-    images_[i].pixels = reinterpret_cast<const std::uint8_t*>(pixels + offsets_[i]);
-  }
-
+  follow_writers(queue, batch.images);
   instseg_cuda_preprocess arguments = arguments_;
   arguments.images = images_.data();
   arguments.count = static_cast<std::int32_t>(images_.size());
@@ -79,6 +80,27 @@ float* ImageUpload::enqueue(CudaQueue& queue, const DeviceBatch& batch, ThreadPo
   return input;
 }
 
+void ImageUpload::upload(CudaQueue& queue, const DeviceBatch& batch, std::size_t bytes,
+                         ThreadPool& pool) {
+  std::byte* const staging = staging_.reserve(bytes);
+  std::byte* const pixels = pixels_.reserve(bytes);
+  for (std::size_t i = 0; i < batch.images.size(); ++i) {
+    const ImageView& image = batch.images[i];
+    if (!on_host(image)) {
+      continue;
+    }
+    const auto row = static_cast<std::size_t>(images_[i].stride);
+    pool.parallel_for(0, image.height, kRowsPerTask, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t y = begin; y < end; ++y) {
+        std::memcpy(staging + offsets_[i] + static_cast<std::size_t>(y) * row,
+                    image.data + y * image.stride, row);
+      }
+    });
+    images_[i].pixels = reinterpret_cast<const std::uint8_t*>(pixels + offsets_[i]);
+  }
+  queue.copy(pixels, staging, bytes);
+}
+
 std::size_t ImageUpload::place(const DeviceBatch& batch) {
   images_.clear();
   offsets_.clear();
@@ -86,11 +108,13 @@ std::size_t ImageUpload::place(const DeviceBatch& batch) {
   for (std::size_t i = 0; i < batch.images.size(); ++i) {
     const ImageView& image = batch.images[i];
     const std::int64_t row = std::int64_t{image.width} * channels(image.format);
-    images_.push_back({nullptr, row, image.height, image.width, format_of(image.format),
-                       batch.resized[i].height, batch.resized[i].width});
+    const bool host = on_host(image);
+    images_.push_back({host ? nullptr : image.data, host ? row : image.stride, image.height,
+                       image.width, format_of(image.format), batch.resized[i].height,
+                       batch.resized[i].width});
     offsets_.push_back(bytes);
     const std::size_t size = static_cast<std::size_t>(row) * static_cast<std::size_t>(image.height);
-    bytes += (size + kAlignment - 1) / kAlignment * kAlignment;
+    bytes += host ? (size + kAlignment - 1) / kAlignment * kAlignment : 0;
   }
   return bytes;
 }

@@ -16,6 +16,9 @@ constexpr int kSlots =
     4;  // resized source rows that a task keeps; a power of two, at least the taps
 constexpr std::int64_t kMinTaskRows = 16;  // below, the rows that neighbours both resize weigh more
 
+// Rows this far apart are no image; offsets of 2^20 of them fit into 64 bits.
+constexpr std::ptrdiff_t kMaxStride = std::ptrdiff_t{1} << 40;
+
 [[noreturn]] void fail(const std::string& what) {
   throw Error(ErrorCode::invalid_argument, "preprocessing: " + what);
 }
@@ -251,16 +254,24 @@ void check_image(const ImageView& image) {
     fail("the image of " + size_text(image.width, image.height) + " has no data (null pointer)");
   }
   const std::ptrdiff_t row = std::ptrdiff_t{image.width} * channels(image.format);
-  if (image.stride < row) {
+  if (image.stride < row || image.stride > kMaxStride) {
     fail("the stride is " + std::to_string(image.stride) + " bytes, expected at least " +
          std::to_string(row) + " (" + std::to_string(image.width) + " pixels of " +
-         std::to_string(channels(image.format)) + " bytes)");
+         std::to_string(channels(image.format)) + " bytes) and at most " +
+         std::to_string(kMaxStride));
+  }
+  if (image.memory != PixelMemory::host && image.memory != PixelMemory::gpu) {
+    fail("the pixels' memory is " + std::to_string(static_cast<int>(image.memory)) +
+         ", expected host (0) or gpu (1)");
   }
 }
 
 PreprocessInfo preprocess(const ImageView& image, const InputSpec& spec, PixelSize input,
                           std::span<float> out, PreprocessScratch& scratch, ThreadPool& pool) {
   check_image(image);
+  if (image.memory != PixelMemory::host) {
+    fail("the pixels are on a GPU, expected pixels on the host");
+  }
   const PixelSize resized = resized_size(spec, {image.height, image.width});
   check_input(spec, resized, input, out.size());
   if (spec.normalize_first) {

@@ -33,7 +33,8 @@ struct PreprocessScratch {
 };
 
 // Throws Error(invalid_argument) for no pixels, sizes that are not positive or above the limits of
-// image.hpp, and a stride shorter than a row.
+// image.hpp, a stride shorter than a row or beyond all measure, and values outside of the
+// enumerations.
 void check_image(const ImageView& image);
 
 // Resizes as OpenCV does: pixel grid with centres at +0.5, no antialiasing, border replicated. Gray
@@ -52,8 +53,8 @@ void check_image(const ImageView& image);
 // `input`: size of the network input, at least resized_size(); what the image leaves is set to 0.
 // `out`: 3 * input.height * input.width floats, planes in `spec.color` order, each row-major; every
 // one is written. The work is shared between the caller and `pool`. Throws Error(invalid_argument)
-// as check_image, for an image that does not fit into the input, an `out` of another size, and
-// constants that are not finite or a std of zero.
+// as check_image, for pixels on a GPU, an image that does not fit into the input, an `out` of
+// another size, and constants that are not finite or a std of zero.
 PreprocessInfo preprocess(const ImageView& image, const InputSpec& spec, PixelSize input,
                           std::span<float> out, PreprocessScratch& scratch, ThreadPool& pool);
 

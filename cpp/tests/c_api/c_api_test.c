@@ -38,7 +38,8 @@ static uint8_t* picture(int channel) {
 }
 
 static instseg_image view(const uint8_t* pixels) {
-  instseg_image image = {sizeof image, pixels, HEIGHT, WIDTH, 3 * WIDTH, INSTSEG_BGR8};
+  instseg_image image = {sizeof image,        pixels, HEIGHT, WIDTH, 3 * WIDTH, INSTSEG_BGR8,
+                         INSTSEG_HOST_PIXELS, NULL};
   return image;
 }
 
@@ -78,6 +79,8 @@ static void test_properties(const instseg_predictor* predictor) {
   CHECK(strcmp(instseg_version(), "") != 0);
   CHECK(strcmp(instseg_predictor_model(predictor), "tiny") == 0);
   CHECK(strcmp(instseg_predictor_backend(predictor), "openvino") == 0);
+  CHECK(strcmp(instseg_predictor_ops_device(predictor), "cpu") == 0);
+  CHECK(strcmp(instseg_predictor_ops_reason(predictor), "") == 0);
   CHECK(instseg_predictor_class_count(predictor) == 3);
   CHECK(strcmp(instseg_predictor_label(predictor, 2), "blue") == 0);
   CHECK(instseg_predictor_category_id(predictor, 2) == 3);
@@ -192,6 +195,13 @@ static void test_wrong_images(const instseg_predictor* predictor) {
   images[1].struct_size = 1;
   CHECK_FAILS(instseg_predict(predictor, images, 2, NULL, &results), INSTSEG_INVALID_ARGUMENT,
               "image 1");
+  images[0].memory = INSTSEG_GPU_PIXELS;
+  CHECK_FAILS(instseg_predict(predictor, images, 1, NULL, &results), INSTSEG_UNSUPPORTED,
+              "on a GPU");
+  images[0].memory = 2;
+  CHECK_FAILS(instseg_predict(predictor, images, 1, NULL, &results), INSTSEG_INVALID_ARGUMENT,
+              "memory is 2");
+  images[0].memory = INSTSEG_HOST_PIXELS;
   images[0].format = 9;
   CHECK_FAILS(instseg_predict(predictor, images, 1, NULL, &results), INSTSEG_INVALID_ARGUMENT,
               "format");

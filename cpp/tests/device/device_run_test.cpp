@@ -1,8 +1,7 @@
 // Predictors whose ops run on a GPU, that of host_gpu.hpp, against those that run on the CPU.
 #include <thread>
 
-#include "device/gpu_backend.hpp"
-#include "instseg/predictor.hpp"
+#include "device/device_testing.hpp"
 #include "support/picture.hpp"
 #include "support/testing.hpp"
 
@@ -11,21 +10,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::Picture;
-using testing_device::Counts;
-using testing_device::HostGpu;
-using testing_device::kGpuBackend;
-
-fs::path bundle_of(const std::string& family) {
-  return family == "ppyoloe_seg"
-             ? fs::path(testing::environment("INSTSEG_TEST_BUNDLE"))
-             : fs::path(testing::environment("INSTSEG_TEST_FAMILY_BUNDLES")) / (family + ".bundle");
-}
-
-PredictorOptions on_gpu(int contexts = 1) {
-  return {.device = "gpu:0", .backend = kGpuBackend, .threads = 2, .contexts = contexts};
-}
-
-PredictorOptions on_cpu() { return {.backend = "openvino", .threads = 2}; }
+using testing_device::bundle_of;
+using testing_device::DeviceTest;
+using testing_device::on_cpu;
+using testing_device::on_gpu;
 
 // The bundle with another value of a key of `decode`.
 class ChangedBundle {
@@ -88,33 +76,6 @@ std::size_t count_instances(const std::vector<Result>& results) {
   }
   return count;
 }
-
-class DeviceTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string reason;
-    gpu_ = testing_device::start_gpu(reason);
-    if (gpu_ == nullptr) {
-      GTEST_SKIP() << reason;
-    }
-    if (!fs::exists(bundle_of("ppyoloe_seg") / "manifest.yaml")) {
-      GTEST_SKIP() << "run by ctest, which writes the bundles";
-    }
-    gpu_->reset();
-  }
-  void TearDown() override {
-    if (gpu_ != nullptr) {
-      gpu_->gpus = 1;
-      gpu_->failing_op = nullptr;
-      gpu_->most_bytes = SIZE_MAX;
-    }
-  }
-  [[nodiscard]] HostGpu& gpu() const { return *gpu_; }
-  [[nodiscard]] const Counts& counts() const { return gpu_->counts; }
-
- private:
-  HostGpu* gpu_ = nullptr;
-};
 
 class DeviceFamilyTest : public DeviceTest, public ::testing::WithParamInterface<const char*> {
  protected:
@@ -286,10 +247,8 @@ TEST_P(DeviceFamilyTest, GoesOnAfterMemoryWasShort) {
   expect_same(device.predict(view(), 0.2F).front(), cpu.predict(view(), 0.2F).front());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DeviceFamilyTest,
-                         ::testing::Values("ppyoloe_seg", "mask_rtdetr", "solov2", "mask_rcnn",
-                                           "cascade", "c4"),
-                         [](const auto& test) { return std::string(test.param); });
+INSTANTIATE_TEST_SUITE_P(All, DeviceFamilyTest, ::testing::ValuesIn(testing_device::kBundles),
+                         testing_device::bundle_name);
 
 TEST_F(DeviceTest, AnErrorNamesTheOpThatFailed) {
   const Predictor device(bundle_of("ppyoloe_seg"), on_gpu());

@@ -142,7 +142,12 @@ instseg_backend make_backend() {
 
 }  // namespace
 
-HostGpu* start_gpu(std::string& reason) {
+const instseg_backend& gpu_backend() {
+  static const instseg_backend backend = make_backend();
+  return backend;
+}
+
+HostGpu* find_gpu(std::string& reason) {
   if (host_gpu != nullptr) {
     return host_gpu;
   }
@@ -162,10 +167,17 @@ HostGpu* start_gpu(std::string& reason) {
     reason = error.what();
     return nullptr;
   }
-  static const instseg_backend backend = make_backend();
-  register_backend(backend);
   host_gpu = show();
   return host_gpu;
+}
+
+HostGpu* start_gpu(std::string& reason) {
+  HostGpu* const found = find_gpu(reason);
+  if (found != nullptr) {
+    static const bool registered = (register_backend(gpu_backend()), true);
+    (void)registered;
+  }
+  return found;
 }
 
 }  // namespace instseg::testing_device

@@ -4,14 +4,21 @@
 
 #include <string>
 
+#include "backends/plugin_api.h"
 #include "device/host_gpu.hpp"
 
 namespace instseg::testing_device {
 
 inline constexpr const char* kGpuBackend = "test_gpu";
 
-// Registers the backend, and returns the GPU; null, with the reason, where the test was not started
-// by ctest.
+// The GPU, for the backend to run on; null, with the reason, where the test was not started by
+// ctest.
+HostGpu* find_gpu(std::string& reason);
+
+// As find_gpu, and registers the backend.
 HostGpu* start_gpu(std::string& reason);
+
+// The backend's functions; after find_gpu.
+const instseg_backend& gpu_backend();
 
 }  // namespace instseg::testing_device

@@ -52,7 +52,7 @@ class Arena {
     }
   }
 
-  void* allocate(std::size_t bytes) {
+  void* allocate(std::size_t bytes, int device) {
     std::byte* data = nullptr;
     {
       const std::lock_guard lock(mutex_);
@@ -63,7 +63,7 @@ class Arena {
       }
       data = base_ + used_ + kAlignment;
       used_ = end;
-      sizes_[data] = bytes;
+      pieces_[data] = {bytes, device};
       if (users_ > 0) {
         protect(PROT_READ | PROT_WRITE);
       }
@@ -75,14 +75,25 @@ class Arena {
   }
   bool release(void* data) {
     const std::lock_guard lock(mutex_);
-    const auto found = sizes_.find(static_cast<std::byte*>(data));
-    if (found == sizes_.end()) {
+    const auto found = pieces_.find(static_cast<std::byte*>(data));
+    if (found == pieces_.end()) {
       return false;
     }
     // Its pages, which no other memory has.
-    (void)madvise(found->first - kAlignment, found->second + kAlignment, MADV_DONTNEED);
-    sizes_.erase(found);
+    (void)madvise(found->first - kAlignment, found->second.bytes + kAlignment, MADV_DONTNEED);
+    pieces_.erase(found);
     return true;
+  }
+  // The GPU whose memory that is; -1: none.
+  [[nodiscard]] int owner_of(const void* pointer) {
+    const std::lock_guard lock(mutex_);
+    auto after =
+        pieces_.upper_bound(const_cast<std::byte*>(static_cast<const std::byte*>(pointer)));
+    if (after == pieces_.begin()) {
+      return -1;
+    }
+    const auto& [data, piece] = *--after;
+    return pointer < data + piece.bytes ? piece.device : -1;
   }
   [[nodiscard]] bool holds(const void* pointer) const {
     return pointer >= base_ && pointer < base_ + kBytes;
@@ -90,6 +101,10 @@ class Arena {
 
  private:
   static constexpr std::size_t kBytes = std::size_t{1} << 34;
+  struct Piece {
+    std::size_t bytes;
+    int device;
+  };
 
   void protect(int access) { (void)mprotect(base_, used_, access); }
 
@@ -97,7 +112,7 @@ class Arena {
   std::byte* base_ = nullptr;
   std::size_t used_ = 0;
   int users_ = 0;
-  std::map<std::byte*, std::size_t> sizes_;
+  std::map<std::byte*, Piece> pieces_;
 };
 
 Arena& arena() {
@@ -114,12 +129,35 @@ class Access {
 };
 
 struct Stream {
-  struct Download {
+  struct Write {
     void* target;
     std::vector<std::byte> bytes;
   };
-  std::vector<Download> downloads;
+  std::vector<Write> downloads;
+  std::vector<Write> later;  // into the GPU's memory
+
+  void run() {
+    const Access access;
+    perform(later);
+  }
+  void arrive() {
+    run();
+    perform(downloads);
+  }
+
+ private:
+  static void perform(std::vector<Write>& writes) {
+    for (const Write& write : writes) {
+      std::ranges::copy(write.bytes, static_cast<std::byte*>(write.target));
+    }
+    writes.clear();
+  }
 };
+
+std::vector<std::byte> bytes_at(const void* source, std::size_t bytes) {
+  const auto* const from = static_cast<const std::byte*>(source);
+  return {from, from + bytes};
+}
 
 thread_local int selected = -1;
 
@@ -141,6 +179,12 @@ Stream& stream_of(void* stream) {
     throw StatusError(INSTSEG_STATUS_BACKEND, "the default stream is not the context's");
   }
   return *static_cast<Stream*>(stream);
+}
+
+// Of a caller, who may use the default stream.
+Stream& other_stream(void* stream) {
+  static Stream legacy;
+  return stream == kLegacyStream ? legacy : stream_of(stream);
 }
 
 std::int32_t device_count(std::int32_t* count, instseg_message*) {
@@ -167,7 +211,7 @@ std::int32_t allocate(std::size_t bytes, std::int32_t on_host, void** data,
       *data = ::operator new(bytes, kHostAlignment);
       std::memset(*data, kPattern, bytes);
     } else {
-      *data = arena().allocate(bytes);
+      *data = arena().allocate(bytes, selected);
     }
     count(&Counts::allocations);
     const std::lock_guard lock(counting());
@@ -198,11 +242,21 @@ std::int32_t stream_destroy(void* stream, instseg_message* message) {
 std::int32_t stream_wait(void* stream, instseg_message* message) {
   return guarded(message, [&] {
     count(&Counts::waits);
-    for (Stream::Download& download : stream_of(stream).downloads) {
-      std::ranges::copy(download.bytes, static_cast<std::byte*>(download.target));
-    }
-    stream_of(stream).downloads.clear();
+    other_stream(stream).arrive();
   });
+}
+
+std::int32_t stream_follow(void* stream, void* other, instseg_message* message) {
+  return guarded(message, [&] {
+    (void)stream_of(stream);
+    other_stream(other).run();
+    count(&Counts::follows);
+  });
+}
+
+std::int32_t memory_device(const void* pointer, std::int32_t* device, instseg_message*) {
+  *device = arena().owner_of(pointer);
+  return INSTSEG_STATUS_OK;
 }
 
 std::int32_t copy(void* target, const void* source, std::size_t bytes, void* stream,
@@ -213,8 +267,7 @@ std::int32_t copy(void* target, const void* source, std::size_t bytes, void* str
       (void)stream_of(stream);
       std::memcpy(target, source, bytes);
     } else if (arena().holds(source)) {
-      const auto* const from = static_cast<const std::byte*>(source);
-      stream_of(stream).downloads.push_back({target, {from, from + bytes}});
+      stream_of(stream).downloads.push_back({target, bytes_at(source, bytes)});
       count(&Counts::downloads);
     } else {
       (void)stream_of(stream);
@@ -283,6 +336,8 @@ const instseg_cuda_ops& table() {
     table.stream_create = stream_create;
     table.stream_destroy = stream_destroy;
     table.stream_wait = stream_wait;
+    table.stream_follow = stream_follow;
+    table.memory_device = memory_device;
     table.copy = copy;
     INSTSEG_TEST_OP(preprocess);
     INSTSEG_TEST_OP(prototype_masks);
@@ -308,6 +363,9 @@ HostGpu& gpu() {
     made.enter = [] { arena().enter(); };
     made.leave = [] { arena().leave(); };
     made.on_gpu = [](const void* pointer) { return arena().holds(pointer); };
+    made.write_later = [](void* stream, void* target, const void* source, std::size_t bytes) {
+      other_stream(stream).later.push_back({target, bytes_at(source, bytes)});
+    };
     return made;
   }();
   return instance;
@@ -322,4 +380,19 @@ extern "C" const instseg_cuda_ops* instseg_cuda_entry(uint32_t abi_version) {
 
 extern "C" INSTSEG_BACKEND_EXPORT instseg::testing_device::HostGpu* instseg_test_host_gpu() {
   return &instseg::testing_device::gpu();
+}
+
+// Memory of GPU 0 with that content, for the tests in Python; with a stream, when that has been
+// waited for.
+extern "C" INSTSEG_BACKEND_EXPORT void* instseg_test_gpu_upload(const void* source,
+                                                                std::size_t bytes, void* stream) {
+  using namespace instseg::testing_device;
+  void* const data = arena().allocate(bytes, 0);
+  if (stream != nullptr) {
+    gpu().write_later(stream, data, source, bytes);
+  } else {
+    const Access access;
+    std::memcpy(data, source, bytes);
+  }
+  return data;
 }
