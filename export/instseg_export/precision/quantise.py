@@ -123,9 +123,13 @@ def _ignored(graph: onnx.ModelProto, model: Any, islands: Sequence[Island]) -> d
     found.add_islands(islands)
     own = {island.name for island in islands}
     nodes = found.graph.node
-    # A node without a name has that of its result there.
+    # There a node without a name has that of its result, and so has one whose result is the stage's.
     names = {
-        nodes[index].name or nodes[index].output[0]: reason for index, reason in found.reasons.items() if reason in own
+        name: reason
+        for index, reason in found.reasons.items()
+        if reason in own
+        for name in (nodes[index].name, nodes[index].output[0])
+        if name
     }
     # A convolution with a bias becomes two nodes there: the second has its name, the first that with an addition.
     names |= {f"{name}/WithoutBiases": reason for name, reason in names.items()}
