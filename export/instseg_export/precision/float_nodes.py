@@ -87,6 +87,8 @@ class FloatNodes:
     def _selected(self, island: Island) -> set[int]:
         nodes = self.graph.node
         found = {index for index, node in enumerate(nodes) if node.op_type in island.operators}
+        convolutions = [index for index, node in enumerate(nodes) if node.op_type == "Conv"]
+        found |= set(convolutions[: island.first_convolutions])
         found |= self._before(island.outputs, island.convolutions)
         if island.indices:
             # TensorRT-RTX 1.7 does not build a Range whose limits, in float32, were cast from float16.

@@ -29,7 +29,7 @@ from .islands import INT8_ISLANDS, islands_of
 from .quantise import QuantisedStage, check_nncf, nncf_version, quantise
 
 INT8 = "int8"
-QUANTISER_VERSION = 1
+QUANTISER_VERSION = 2
 """Raised where the same graph, islands and data come out differently."""
 DEFAULT_IMAGES = 100
 MOST_AP_LOSS = 0.005

@@ -16,6 +16,7 @@ class Island:
 
     why: what would go wrong in float16. measured: what made it an entry.
     operators: every node of these operators.
+    first_convolutions: so many convolutions, the first in the graph's order, which is that of the model's layers.
     outputs: what lies between these outputs of the stage and the last products (convolutions, matrix products) before
     them. Of convolutions, as many as `convolutions` says are inside. Matrix products never are: for SM75,
     TensorRT-RTX builds none in float32.
@@ -26,6 +27,7 @@ class Island:
     why: str
     measured: str
     operators: tuple[str, ...] = ()
+    first_convolutions: int = 0
     outputs: tuple[str, ...] = ()
     convolutions: int = 0
     indices: bool = False

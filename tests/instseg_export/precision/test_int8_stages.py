@@ -12,8 +12,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import yaml
+from onnx import helper
 
 pytest.importorskip("onnxruntime", reason="needs the [export] extra")
 
@@ -24,9 +26,11 @@ from instseg_export.precision import int8_stages
 from instseg_export.precision.calibration import MOST_REGIONS, StageInputs, image_files
 from instseg_export.precision.detections import Agreement
 from instseg_export.precision.int8_stages import int8_entry
-from instseg_export.precision.islands import Island
+from instseg_export.precision.islands import INT8_ISLANDS, Island, islands_of
+from instseg_export.precision.quantise import QuantisedStage, quantise
 from instseg_rt.scenes import render_scene
 from tests.family_bundles import WRITERS
+from tests.instseg_export.precision.graphs import graph
 
 needs_nncf = pytest.mark.skipif(importlib.util.find_spec("nncf") is None, reason="needs the [int8] extra")
 
@@ -184,10 +188,73 @@ def test_islands_stay_float32(bundle: Path, photos: Path, monkeypatch: pytest.Mo
     assert entry["float_nodes"] == {"scores": 1}
 
 
+CHAIN = 11  # convolutions
+
+
+def quantised_chain(folder: Path, family: str, largest: list[float]) -> QuantisedStage:
+    """Convolutions and ReLU in turn, and a matrix product; the last convolution is given what comes before it twice,
+    concatenated.
+
+    Quantised with the family's islands on one image of each of these largest values.
+    """
+    random = np.random.default_rng(0)
+    nodes, weights, tensor = [], {}, "image"
+    for number in range(CHAIN):
+        last = number == CHAIN - 1
+        if last:
+            nodes.append(helper.make_node("Concat", [tensor, tensor], ["both"], name="concat", axis=1))
+        weights[f"w{number}"] = random.uniform(0.1, 0.5, (3, 6 if last else 3, 1, 1)).astype(np.float32)
+        given = "both" if last else tensor
+        nodes.append(helper.make_node("Conv", [given, f"w{number}"], [f"c{number}"], name=f"convolution {number}"))
+        tensor = f"r{number}"
+        nodes.append(helper.make_node("Relu", [f"c{number}"], [tensor], name=f"relu {number}"))
+    weights["m"] = random.uniform(0.1, 0.5, (8, 8)).astype(np.float32)
+    nodes.append(helper.make_node("MatMul", [tensor, "m"], ["y"], name="product"))
+    file = folder / "model.onnx"
+    onnx.save(graph(nodes, {"image": [1, 3, 8, 8]}, {"y": [1, 3, 8, 8]}, weights), file)
+    image = random.random((1, 3, 8, 8), np.float32)
+    data = [{"image": (image * value).astype(np.float32)} for value in largest]
+    return quantise(file, data, family, islands_of(family, "model", INT8_ISLANDS))
+
+
+@needs_nncf
+@pytest.mark.parametrize(
+    ("family", "int8_nodes", "float_nodes"),
+    [
+        ("mask_rtdetr", CHAIN - 10, {"first convolutions": 10, "matrix products": 1}),
+        ("ppyoloe_seg", CHAIN + 1, {}),
+    ],
+)
+def test_the_islands_of_a_family(family: str, int8_nodes: int, float_nodes: dict[str, int], tmp_path: Path) -> None:
+    """The last convolution counts as INT8 too: what is rounded comes to it through a concatenation."""
+    found = quantised_chain(tmp_path, family, [1.0, 1.0])
+    assert (found.int8_nodes, found.float_nodes) == (int8_nodes, float_nodes)
+
+
+@needs_nncf
+@pytest.mark.parametrize(("family", "widest"), [("mask_rtdetr", True), ("ppyoloe_seg", False)])
+def test_ranges_of_a_family(family: str, widest: bool, tmp_path: Path) -> None:
+    """Of images whose largest values are 1, 1 and 10: up to 10, or to their mean."""
+
+    def largest_range(values: list[float]) -> float:
+        ranges = [
+            float(node.input_value(4).get_node().get_data().max())
+            for node in quantised_chain(tmp_path, family, values).model.get_ops()
+            if node.get_type_name() == "FakeQuantize"
+        ]
+        return max(ranges)
+
+    expected = 10.0 if widest else 4.0
+    assert largest_range([1.0, 1.0, 10.0]) / largest_range([1.0, 1.0, 1.0]) == pytest.approx(expected, rel=0.02)
+
+
 @needs_nncf
 @pytest.mark.parametrize("family", ["mask_rtdetr", "solov2", "mask_rcnn"])
 def test_every_family(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All stages of a family run in INT8; small graphs with weights by hand need not keep what they find."""
+    """All stages of a family run in INT8; small graphs with weights by hand need not keep what they find, and some are
+    nothing but what real ones have as islands.
+    """
+    monkeypatch.setattr(int8_stages, "islands_of", lambda *_: ())
     monkeypatch.setattr(int8_stages, "LEAST_MATCHED", 0.5)
     monkeypatch.setattr(int8_stages, "LEAST_MASK_IOU", 0.5)
     bundle = WRITERS[family](tmp_path / "family.bundle")
