@@ -81,11 +81,23 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def is_measured(file: Path, image: Path) -> bool:
+    """Is there a report of a whole measurement? Raises BenchmarkError for one of another photo."""
+    if not file.is_file():
+        return False
+    report = json.loads(file.read_text(encoding="utf-8"))
+    if report["interrupted"]:
+        return False
+    if (images := report["settings"]["images"]) != [str(image)]:
+        raise BenchmarkError(f"{file} is of {', '.join(images)}, expected {image}: use another --reports, or remove it")
+    return True
+
+
 def measure(bundle: Path, arguments: argparse.Namespace) -> Path:
     """The JSON of `instseg benchmark`, written where there is none yet. Raises BenchmarkError with its last words."""
     name = bundle.name.removesuffix(".bundle")
     file: Path = arguments.reports / f"{name}.json"
-    if file.is_file():
+    if is_measured(file, arguments.image):
         print(f"{name}: from {file}", file=sys.stderr)
         return file
     threshold = _THRESHOLDS[find_model(name).family]

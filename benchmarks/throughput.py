@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from instseg_rt import Predictor
 from instseg_rt.benchmark.images import image_files
+from instseg_rt.sources import read_sources
 from report import REPORTS, BenchmarkError, environment, run, write_report
 
 _COLUMNS = (
@@ -122,18 +122,21 @@ def cells(row: Row, images: int) -> tuple[str, ...]:
     )
 
 
-def read_image(file: Path) -> np.ndarray:
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
-    if image is None:
-        raise BenchmarkError(f"{file}: not an image that OpenCV reads")
+def read_image(file: Path | None) -> np.ndarray:
+    """(H, W, 3) uint8 BGR. None: a rendered scene."""
+    with tempfile.TemporaryDirectory(prefix="instseg-throughput-") as folder:
+        files = image_files((str(file),) if file else (), Path(folder))
+        if len(files) != 1:
+            raise BenchmarkError(f"--image: expected one image, {file} has {len(files)}")
+        (source,) = read_sources(files)
+    image = source.bgr()
+    assert image is not None, "a file is not on a GPU"
     return image
 
 
 def main() -> None:
     arguments = parse_arguments()
-    with tempfile.TemporaryDirectory(prefix="instseg-throughput-") as folder:
-        (file,) = image_files((str(arguments.image),) if arguments.image else (), Path(folder))
-        image = read_image(file)
+    image = read_image(arguments.image)
     rows = [measure(bundle, image, arguments) for bundle in arguments.bundles]
     from instseg_rt.cli.console import stdout_console, table
 

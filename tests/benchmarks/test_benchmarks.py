@@ -111,6 +111,12 @@ def test_throughput(bundle: Path, photo: Path, tmp_path: Path) -> None:
     done = run("throughput.py", bundle, "--image", photo, "--batch", 1000, "--report", report)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "--batch: 1000, but the largest" in done.stderr
+    (tmp_path / "two").mkdir()
+    for name in ("1.png", "2.png"):
+        (tmp_path / "two" / name).write_bytes(photo.read_bytes())
+    done = run("throughput.py", bundle, "--image", tmp_path / "two", "--report", report)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "--image: expected one image" in done.stderr
 
 
 def test_throughput_ratios() -> None:

@@ -123,6 +123,20 @@ def test_goes_on_from_reports_and_names_what_failed(tmp_path: Path, photo: Path)
     assert failed in done.stdout
 
 
+def test_what_counts_as_measured(tmp_path: Path) -> None:
+    from paddlex_comparison import is_measured
+    from report import BenchmarkError
+
+    file = tmp_path / "report.json"
+    assert not is_measured(file, Path("a.png"))
+    file.write_text(json.dumps({"interrupted": True, "settings": {"images": ["a.png"]}}))
+    assert not is_measured(file, Path("a.png"))
+    file.write_text(json.dumps({"interrupted": False, "settings": {"images": ["a.png"]}}))
+    assert is_measured(file, Path("a.png"))
+    with pytest.raises(BenchmarkError, match=r"is of a\.png, expected b\.png"):
+        is_measured(file, Path("b.png"))
+
+
 def test_unknown_model_is_one_line(tmp_path: Path, photo: Path) -> None:
     write_tiny_bundle(tmp_path / "bundles" / "mine.bundle")
     done = compare(
