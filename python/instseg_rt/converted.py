@@ -28,6 +28,9 @@ from instseg_rt.official_weights import cache_folder, cached_weights
 
 Say = Callable[[str], None]
 
+# The line that starts Paddle's own report of a crash.
+_CRASH_REPORT = "C++ Traceback (most recent call last)"
+
 
 @dataclass(frozen=True, slots=True)
 class PaddleWeights:
@@ -147,10 +150,17 @@ def _run_conversion(weights: PaddleWeights, output: Path, lock: IO[bytes], say: 
             process.wait()
         if error is None and code != 0:
             printed.seek(0)
-            last = printed.read().decode(errors="replace").split("\n")[-2:]
-            error = InternalError(f"{weights.model}: the conversion ended with code {code}: {' '.join(last).strip()}")
+            last = _last_words(printed.read().decode(errors="replace"))
+            error = InternalError(f"{weights.model}: the conversion ended with code {code}: {last}")
     if error is not None:
         raise error
+
+
+def _last_words(printed: str) -> str:
+    """The last two lines that say something, above Paddle's report of a crash: that one ends with the signal."""
+    said = printed.partition(_CRASH_REPORT)[0]
+    lines = [words for line in said.splitlines() if (words := line.strip(" -"))]
+    return " ".join(lines[-2:])
 
 
 def _follow(reports: Iterable[str], say: Say) -> Error | None:

@@ -1,4 +1,5 @@
-"""A stand-in for the export, in the processes that convert weights: no Paddle, the tiny bundle as result.
+"""A stand-in for the export, in the processes that convert weights: no Paddle (but where it crashes), the tiny
+bundle as result.
 
 `use` makes the Python processes that are started later call `install` first; variables of the environment say how it
 behaves there.
@@ -56,6 +57,8 @@ def install() -> None:
     if os.environ[_BEHAVIOUR] == "without onnx":
         sys.modules["onnx"] = None  # type: ignore[assignment]
         return
+    if "instseg_rt.conversion" in sys.orig_argv and os.environ[_BEHAVIOUR] != "crash":  # Paddle reports a crash
+        sys.modules["paddle"] = ModuleType("paddle")
     module = ModuleType("instseg_export.exporter")
     fields = ["model", "weights", "output", ("labels", Any, None), ("image_size", Any, None)]
     module.ExportOptions = dataclasses.make_dataclass("ExportOptions", fields)  # type: ignore[attr-defined]
