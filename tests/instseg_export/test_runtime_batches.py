@@ -19,7 +19,8 @@ from instseg_trainer.models import build_model
 from instseg_trainer.models.detections import Detections
 from instseg_trainer.models.mask_rcnn import MaskRCNNDecode
 from instseg_trainer.weights import load_weights
-from tests.reference_kit import EXPORTED_MODELS, IMAGES, ReferenceModel, mask_iou, match_rows
+from tests.long_tests import with_long_ones
+from tests.reference_kit import EXPORTED_MODELS, IMAGES, OTHER_MODELS, ReferenceModel, mask_iou, match_rows
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +32,7 @@ would give no detections.
 """
 
 
-@pytest.fixture(scope="module", params=EXPORTED_MODELS)
+@pytest.fixture(scope="module", params=with_long_ones(EXPORTED_MODELS, OTHER_MODELS))
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -96,9 +97,15 @@ def test_images_of_one_size_equal_one_by_one(
     images = photos[:count] if mixed else [np.roll(photos[0], 40 * i, axis=1) for i in range(count)]
     single = [predictor(image) for image in images]
     assert sum(len(result) for result in single) > 0
+    together = list(predictor.predict(images, batch_size=count))
+    if len(predictor.info.stages) == 1:  # no heads that take the RoIs of all images together
+        for expected, found in zip(single, together, strict=True):
+            np.testing.assert_array_equal(rows_of(found), rows_of(expected))
+            np.testing.assert_array_equal(found.masks, expected.masks)
+        return
     shares = [
         share_equal(rows_of(expected), expected.masks, found, box=0.05, score=1e-4, iou=0.99)
-        for expected, found in zip(single, predictor.predict(images, batch_size=count), strict=True)
+        for expected, found in zip(single, together, strict=True)
     ]
     assert min(shares) >= 0.97, shares
 
@@ -106,6 +113,9 @@ def test_images_of_one_size_equal_one_by_one(
 def test_mixed_sizes_equal_the_padded_batch_in_paddle(
     name: str, shared: Path, predictor: instseg_rt.Predictor, photos: Sequence[np.ndarray]
 ) -> None:
+    if name in OTHER_MODELS:
+        # Mask-RT-DETR-L's agree on 43% of an image here, and Paddle with itself on 16% after one grey level of noise.
+        pytest.skip("random weights of larger models: their choice of queries turns on rounding")
     model = build_model(name, 80)
     load_weights(model, ReferenceModel.load(shared, name).seeded_state(), source=name)
     model.eval()

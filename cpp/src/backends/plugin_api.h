@@ -109,6 +109,9 @@ typedef struct instseg_session_options {
                               without INSTSEG_FEATURE_NEEDS_ENGINE */
   uint64_t plan_offset;    /* where the plan lies in that file; a multiple of 64 */
   uint64_t plan_bytes;
+  int32_t independent_images; /* 1: the leading axis of every input and output counts images, which
+                                 do not depend on each other: a batch may be computed in any parts.
+                                 0: not known */
 } instseg_session_options;
 
 typedef struct instseg_context_options {

@@ -78,6 +78,20 @@ bool has_leading_batch(const StageSpec& stage) {
   return true;
 }
 
+bool counts_images(const TensorSpec& spec) {
+  const auto is_batch = [](const Dimension& dimension) {
+    return !dimension.fixed() && dimension.name == kBatchAxis;
+  };
+  return !spec.shape.empty() && is_batch(spec.shape.front()) &&
+         std::none_of(spec.shape.begin() + 1, spec.shape.end(), is_batch);
+}
+
+// Does every tensor have a row per image?
+bool has_independent_images(const StageSpec& stage) {
+  return std::ranges::all_of(stage.inputs, counts_images) &&
+         std::ranges::all_of(stage.outputs, counts_images);
+}
+
 std::string stage_label(const StageSpec& stage) {
   return stage.file.string() + " (stage '" + stage.name + "')";
 }
@@ -163,7 +177,8 @@ Session::Session(std::shared_ptr<const Backend> backend, const StageSpec& stage,
                                                has_leading_batch(stage_) ? 1 : 0,
                                                engine ? engine->path.c_str() : nullptr,
                                                engine ? engine->plan_offset : 0,
-                                               engine ? engine->plan_bytes : 0};
+                                               engine ? engine->plan_bytes : 0,
+                                               has_independent_images(stage_) ? 1 : 0};
   PluginMessage message;
   instseg_session* created = nullptr;
   const std::int32_t status =

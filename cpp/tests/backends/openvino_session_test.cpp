@@ -85,8 +85,8 @@ class OpenVinoSessionTest : public ::testing::Test {
     backend_ = load_backend("openvino", "cpu");
   }
 
-  std::unique_ptr<Session> session(const StageSpec& stage) const {
-    return std::make_unique<Session>(backend_, stage, SessionOptions{"cpu", "fp32", 1});
+  std::unique_ptr<Session> session(const StageSpec& stage, int contexts = 1) const {
+    return std::make_unique<Session>(backend_, stage, SessionOptions{"cpu", "fp32", 1, contexts});
   }
   std::unique_ptr<Session> session(const char* stage) const {
     return session(find_stage(bundle_, stage));
@@ -156,6 +156,46 @@ TEST_F(OpenVinoSessionTest, MemoryOfTheCallerForOpenSizes) {
           [&] { (void)context.run(std::vector{image.view()}, std::vector{wrong->view()}); });
     }
     expect_features(image, context.run(std::vector{image.view()})[0]);
+  }
+}
+
+// Image `index` of a batch, as a batch of one.
+Tensor image_of(const Tensor& batch, std::int64_t index) {
+  Shape shape = batch.shape;
+  shape[0] = 1;
+  Tensor image(shape);
+  const auto first = static_cast<std::ptrdiff_t>(image.values.size()) * index;
+  std::copy_n(batch.values.begin() + first, image.values.size(), image.values.begin());
+  return image;
+}
+
+// With eight contexts there are eight lanes: two images go one after the other, five side by side.
+TEST_F(OpenVinoSessionTest, ImagesOfABatchGetWhatTheyGetAlone) {
+  const StageSpec open = find_stage(bundle(), "features");
+  const StageSpec fixed = read_bundle(testing::environment("INSTSEG_TEST_BUNDLE")).stages.front();
+  for (const StageSpec& stage : {open, fixed}) {
+    for (const int contexts : {1, 2, 8}) {
+      const auto made = session(stage, contexts);
+      SessionContext context = made->create_context();
+      SessionContext other = made->create_context();
+      for (const std::int64_t batch : {2, 5, 8, 3}) {
+        const Tensor images({batch, 3, 64, 64});
+        const std::span<const TensorView> together = context.run(std::vector{images.view()});
+        for (std::int64_t i = 0; i < batch; ++i) {
+          const Tensor image = image_of(images, i);
+          const std::span<const TensorView> alone = other.run(std::vector{image.view()});
+          for (std::size_t output = 0; output < alone.size(); ++output) {
+            const std::span<const float> expected = values_of(alone[output]);
+            const std::span<const float> all = values_of(together[output]);
+            ASSERT_EQ(all.size(), expected.size() * static_cast<std::size_t>(batch));
+            EXPECT_TRUE(std::ranges::equal(
+                all.subspan(expected.size() * static_cast<std::size_t>(i), expected.size()),
+                expected))
+                << stage.name << ", image " << i << " of " << batch << ", output " << output;
+          }
+        }
+      }
+    }
   }
 }
 

@@ -5,9 +5,9 @@
 //   out NAME SIZE…
 //   result NAME SIZE…   the shape in which that output comes out; else open sizes are 1
 //
-// Every value of an output is the same: of one named `leading_batch` that session option, of one
-// named `runs` the number of runs of the context, of others 100 * position + the first value of the
-// first input.
+// Every value of an output is the same: of one named `leading_batch` or `independent_images` that
+// session option, of one named `runs` the number of runs of the context, of others 100 * position +
+// the first value of the first input.
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -43,6 +43,7 @@ struct instseg_session {
   std::map<std::string, std::vector<std::int64_t>> results;
   std::vector<instseg_tensor> input_tensors, output_tensors;
   int leading_batch = 0;
+  int independent_images = 0;
 };
 
 struct instseg_context {
@@ -61,6 +62,7 @@ std::int32_t session_create(const char* path, const instseg_session_options* opt
                             instseg_session** session, instseg_message*) {
   auto created = std::make_unique<instseg_session>();
   created->leading_batch = options->leading_batch;
+  created->independent_images = options->independent_images;
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     std::istringstream words(line);
@@ -114,6 +116,9 @@ float value_of(const instseg_context& context, std::size_t output, const instseg
   const std::string& name = context.session->outputs[output].name;
   if (name == "leading_batch") {
     return static_cast<float>(context.session->leading_batch);
+  }
+  if (name == "independent_images") {
+    return static_cast<float>(context.session->independent_images);
   }
   return name == "runs"
              ? static_cast<float>(context.runs)

@@ -176,6 +176,20 @@ TEST_F(SessionTest, LeadingBatchIsToldToTheBackend) {
   EXPECT_EQ(told("-1 3 4", "rois 3 4"), 0.0F);
 }
 
+TEST_F(SessionTest, IndependentImagesAreToldToTheBackend) {
+  const auto told = [&](const std::string& input, const std::string& output) {
+    const Session& made = session("in a -1 3 -1\nout independent_images -1 1\n", {{"a", input}},
+                                  {{"independent_images", output}});
+    SessionContext context = made.create_context();
+    const std::vector<TensorView> inputs = {view({1, 3, 1})};
+    return value_of(context.run(inputs)[0]);
+  };
+  EXPECT_EQ(told("batch 3 width", "batch 1"), 1.0F);
+  EXPECT_EQ(told("batch 3 width", "found 1"), 0.0F);
+  EXPECT_EQ(told("rois 3 width", "rois 1"), 0.0F);
+  EXPECT_EQ(told("batch 3 batch", "batch 1"), 0.0F);
+}
+
 TEST_F(SessionTest, SizesThatTheBackendLeavesOpen) {
   // Known once the height is: compared when it runs.
   SessionContext context = session("in a -1 -1\nout x -1 -1\nresult x 1 5\n",

@@ -4,7 +4,7 @@
 #include <new>
 #include <string>
 
-#include "backends/openvino/openvino_session.hpp"
+#include "backends/openvino/openvino_context.hpp"
 #include "backends/plugin_api.h"
 #include "backends/plugin_status.hpp"
 
