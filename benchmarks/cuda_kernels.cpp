@@ -214,6 +214,12 @@ void mask_rtdetr(Bench& bench, const instseg_cuda_ops& ops, int batch) {
             instseg_cuda_run_lengths{op.out, counts, kCapacity, batch, sizes.data(),
                                      machine.blank<std::int64_t>(images * kCapacity + 1),
                                      machine.blank<std::uint32_t>(kRuns), kRuns});
+  if (batch == 1) {
+    bench.run(
+        "unpack masks, 20 of 1080p", batch, ops.unpack_masks,
+        instseg_cuda_unpack_masks{op.out, 20, 1080, 1920,
+                                  machine.blank<std::uint8_t>(std::int64_t{20} * 1080 * 1920)});
+  }
 }
 
 // Mask R-CNN with FPN at 800 x 1344.

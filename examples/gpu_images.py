@@ -1,4 +1,5 @@
-"""Predict on an image that is on the GPU already: `python examples/gpu_images.py MY.bundle photo.jpg`.
+"""Predict on an image that is on the GPU already, and leave the masks there:
+`python examples/gpu_images.py MY.bundle photo.jpg`.
 
 Needs a GPU, a bundle with engines for it (docs/tensorrt.md), and `pip install pycuda`; with `--torch` PyTorch instead.
 """
@@ -30,6 +31,22 @@ def with_torch(pixels: np.ndarray) -> Any:
     return torch.from_numpy(pixels).to("cuda:0")
 
 
+def areas_with_pycuda(masks: Any) -> list[int]:
+    """Set pixels of each mask, counted on the GPU."""
+    from pycuda import gpuarray
+
+    address, _ = masks.__cuda_array_interface__["data"]
+    array = gpuarray.GPUArray(masks.shape, masks.dtype, base=masks, gpudata=address)
+    return [int(gpuarray.sum(array[i], dtype=np.int32).get()) for i in range(len(masks))]
+
+
+def areas_with_torch(masks: Any) -> list[int]:
+    """Set pixels of each mask, counted on the GPU."""
+    import torch
+
+    return torch.from_dlpack(masks).sum(dim=(1, 2)).tolist()
+
+
 def main() -> str | None:
     """What went wrong, or None."""
     parser = argparse.ArgumentParser(description="Predict on an image that is on the GPU already.")
@@ -50,9 +67,12 @@ def main() -> str | None:
     try:
         with instseg_rt.Predictor(arguments.bundle, device="gpu:0") as predictor:
             print(f"the work around the network is done on {predictor.ops}")
-            predictor(image).print()
+            (result,) = predictor.predict_on_gpu(image)
+            areas = (areas_with_torch if arguments.torch else areas_with_pycuda)(result.masks)
     except instseg_rt.Error as error:
         return str(error)
+    for label, score, area in zip(result.labels, result.scores, areas, strict=True):
+        print(f"{label} {score:.2f}: {area} pixels")
     return None
 
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <thread>
 
 #include "backends/backend.hpp"
@@ -120,18 +121,22 @@ OpsChoice choose_ops(const Backend& backend, const Family& family, const BundleI
   }
 }
 
+// Why a predictor with its ops on the CPU has nothing to do with a GPU's memory.
+std::string why_on_cpu(const OpsChoice& ops, const std::string& device) {
+  return ops.place.reason.empty()
+             ? "its device is '" + device + "'"
+             : "the work around the network is done on the CPU: " + ops.place.reason;
+}
+
 // Can this predictor read the pixels? image: with check_image passed.
 void check_memory(const ImageView& image, const OpsChoice& ops, const std::string& device) {
   if (image.memory == PixelMemory::host) {
     return;
   }
   if (!ops.gpu) {
-    const std::string why =
-        ops.place.reason.empty()
-            ? "its device is '" + device + "'"
-            : "the work around the network is done on the CPU: " + ops.place.reason;
     throw Error(ErrorCode::unsupported,
-                "the pixels are on a GPU, which this predictor cannot read, because " + why +
+                "the pixels are on a GPU, which this predictor cannot read, because " +
+                    why_on_cpu(ops, device) +
                     "; copy them to the host, or use a predictor whose ops() are on that GPU");
   }
   check_gpu_image(*ops.gpu, image);
@@ -173,16 +178,27 @@ struct Predictor::Impl {
     return context;
   }
 
-  // Images first … first + count - 1 of a call as one batch through one context.
+  // body(context, first, count) for the images of a call, in batches as large as the bundle allows.
+  template <class Body>
+  void in_batches(std::size_t images, Body&& body) {
+    const auto chunk = static_cast<std::size_t>(bundle.batch.max);
+    for (std::size_t first = 0; first < images; first += chunk) {
+      const auto context = contexts.take();
+      body(*context, first, std::min(chunk, images - first));
+    }
+  }
+
+  // Images first … first + count - 1 of a call as one batch through one context. kept: as in
+  // DeviceRun::run.
   void run(Context& context, std::span<const ImageView> all, std::size_t first, std::size_t count,
-           float keep_above, std::span<Result> all_results) {
+           float keep_above, std::span<Result> all_results, KeptMasks* kept = nullptr) {
     const std::span<const ImageView> images = all.subspan(first, count);
     const std::span<Result> results = all_results.subspan(first, count);
     const Stopwatch stopwatch;
     const PixelSize size = place_batch(context, images, first, all.size());
     double preprocess_ms = 0.0;
     if (context.device) {
-      context.device->run({images, context.resized, size}, keep_above, pool, results);
+      context.device->run({images, context.resized, size}, keep_above, pool, results, kept);
     } else {
       preprocess_batch(context, images, size, first, all.size());
       preprocess_ms = stopwatch.milliseconds();
@@ -262,13 +278,30 @@ std::vector<Result> Predictor::predict(std::span<const ImageView> images,
                                        std::optional<float> threshold) const {
   const float keep_above = threshold ? checked_threshold(*threshold) : impl_->threshold;
   std::vector<Result> results(images.size());
-  const auto chunk = static_cast<std::size_t>(impl_->bundle.batch.max);
-  for (std::size_t first = 0; first < images.size(); first += chunk) {
-    const std::size_t count = std::min(chunk, images.size() - first);
-    const auto context = impl_->contexts.take();
-    impl_->run(*context, images, first, count, keep_above, results);
-  }
+  impl_->in_batches(images.size(), [&](Context& context, std::size_t first, std::size_t count) {
+    impl_->run(context, images, first, count, keep_above, results);
+  });
   return results;
+}
+
+std::vector<GpuResult> Predictor::predict_on_gpu(std::span<const ImageView> images,
+                                                 std::optional<float> threshold) const {
+  const float keep_above = threshold ? checked_threshold(*threshold) : impl_->threshold;
+  if (!impl_->ops_choice.gpu) {
+    throw Error(ErrorCode::unsupported,
+                "predict_on_gpu: results of this predictor are made on the host, because " +
+                    why_on_cpu(impl_->ops_choice, impl_->options.device) +
+                    "; use predict, or a predictor whose ops() are on a GPU");
+  }
+  std::vector<GpuResult> found;
+  std::vector<Result> results(images.size());
+  impl_->in_batches(images.size(), [&](Context& context, std::size_t first, std::size_t count) {
+    KeptMasks kept;
+    impl_->run(context, images, first, count, keep_above, results, &kept);
+    std::ranges::move(make_gpu_results(kept, std::span(results).subspan(first, count)),
+                      std::back_inserter(found));
+  });
+  return found;
 }
 
 void Predictor::warm_up(int batch) const {

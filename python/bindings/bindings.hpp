@@ -11,6 +11,7 @@ void bind_errors(pybind11::module_& module);
 void bind_bundle(pybind11::module_& module);
 void bind_mask(pybind11::module_& module);
 void bind_result(pybind11::module_& module);
+void bind_gpu_result(pybind11::module_& module);
 void bind_dlpack(pybind11::module_& module);
 void bind_predictor(pybind11::module_& module);
 void bind_session(pybind11::module_& module);

@@ -15,7 +15,6 @@ namespace py = pybind11;
 namespace instseg::bindings {
 namespace {
 
-constexpr std::uint32_t kMajor = 1;  // of the versioned layout; another one has other members
 constexpr int kMaxAxes = 64;
 
 [[noreturn]] void fail(const std::string& what) {
@@ -44,9 +43,9 @@ std::shared_ptr<const dlpack::Tensor> take_tensor(PyObject* capsule) {
   if (PyCapsule_IsValid(capsule, "dltensor_versioned") != 0) {
     const auto managed =
         take<dlpack::ManagedVersioned>(capsule, "dltensor_versioned", "used_dltensor_versioned");
-    if (managed->major != kMajor) {
+    if (managed->major != dlpack::kMajor) {
       fail("found version " + std::to_string(managed->major) + ", expected " +
-           std::to_string(kMajor));
+           std::to_string(dlpack::kMajor));
     }
     return {managed, &managed->tensor};
   }

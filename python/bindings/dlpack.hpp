@@ -11,6 +11,10 @@ namespace instseg::bindings {
 
 namespace dlpack {
 
+inline constexpr std::uint32_t kMajor = 1;    // of the versioned layout; others have other members
+inline constexpr std::int32_t kCuda = 2;      // a type of device
+inline constexpr std::uint8_t kUnsigned = 1;  // a code of a data type
+
 struct Device {
   std::int32_t type;
   std::int32_t id;

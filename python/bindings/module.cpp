@@ -131,6 +131,7 @@ PYBIND11_MODULE(_core, module) {
   bind_bundle(module);
   bind_mask(module);
   bind_result(module);
+  bind_gpu_result(module);
   bind_dlpack(module);
   bind_predictor(module);
   bind_session(module);

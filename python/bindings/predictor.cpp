@@ -89,16 +89,30 @@ PythonImage to_image(const py::handle& object, std::size_t index, const std::str
   return {std::move(array), view};
 }
 
-std::vector<Result> predict(const Predictor& predictor, const py::sequence& images,
-                            const std::string& format, std::optional<float> threshold) {
+// The arrays of a call, while it runs.
+struct PythonImages {
+  PythonImages(const py::sequence& images, const std::string& format) {
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      kept.push_back(to_image(images[i], i, format));
+      views.push_back(kept.back().view);
+    }
+  }
   std::vector<PythonImage> kept;
   std::vector<ImageView> views;
-  for (std::size_t i = 0; i < images.size(); ++i) {
-    kept.push_back(to_image(images[i], i, format));
-    views.push_back(kept.back().view);
-  }
+};
+
+std::vector<Result> predict(const Predictor& predictor, const py::sequence& images,
+                            const std::string& format, std::optional<float> threshold) {
+  const PythonImages taken(images, format);
   const WithoutGil without_gil;
-  return predictor.predict(views, threshold);
+  return predictor.predict(taken.views, threshold);
+}
+
+std::vector<GpuResult> predict_on_gpu(const Predictor& predictor, const py::sequence& images,
+                                      const std::string& format, std::optional<float> threshold) {
+  const PythonImages taken(images, format);
+  const WithoutGil without_gil;
+  return predictor.predict_on_gpu(taken.views, threshold);
 }
 
 py::list statistics(const Predictor& predictor) {
@@ -149,6 +163,8 @@ void bind_predictor(py::module_& module) {
            py::arg("threshold") = defaults.threshold, py::arg("threads") = defaults.threads,
            py::arg("contexts") = defaults.contexts)
       .def("predict", predict, py::arg("images"), py::arg("format"),
+           py::arg("threshold") = py::none())
+      .def("predict_on_gpu", predict_on_gpu, py::arg("images"), py::arg("format"),
            py::arg("threshold") = py::none())
       .def("warm_up", &Predictor::warm_up, py::arg("batch") = 1, py::call_guard<WithoutGil>())
       .def("statistics", statistics)

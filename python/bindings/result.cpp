@@ -5,6 +5,7 @@
 
 #include "bindings.hpp"
 #include "instseg/error.hpp"
+#include "result_arrays.hpp"
 #include "without_gil.hpp"
 
 namespace py = pybind11;
@@ -16,34 +17,7 @@ py::ssize_t count(const Result& result) {
   return static_cast<py::ssize_t>(result.instances.size());
 }
 
-py::array_t<float> boxes(const Result& result) {
-  py::array_t<float> array({count(result), py::ssize_t{4}});
-  float* out = array.mutable_data();
-  for (const Instance& instance : result.instances) {
-    for (const float value : {instance.box.x1, instance.box.y1, instance.box.x2, instance.box.y2}) {
-      *out++ = value;
-    }
-  }
-  return array;
-}
-
-py::array_t<float> scores(const Result& result) {
-  py::array_t<float> array(count(result));
-  float* out = array.mutable_data();
-  for (const Instance& instance : result.instances) {
-    *out++ = instance.score;
-  }
-  return array;
-}
-
-py::array_t<std::int32_t> class_ids(const Result& result) {
-  py::array_t<std::int32_t> array(count(result));
-  std::int32_t* out = array.mutable_data();
-  for (const Instance& instance : result.instances) {
-    *out++ = instance.class_id;
-  }
-  return array;
-}
+std::span<const Instance> instances(const Result& result) { return result.instances; }
 
 py::list masks(const Result& result) {
   py::list list;
@@ -65,16 +39,6 @@ py::array_t<bool> dense_masks(const Result& result) {
     out += size;
   }
   return array;
-}
-
-py::dict timings(const Result& result) {
-  py::dict entry;
-  entry["preprocess_ms"] = result.timings.preprocess_ms;
-  entry["inference_ms"] = result.timings.inference_ms;
-  entry["postprocess_ms"] = result.timings.postprocess_ms;
-  entry["total_ms"] = result.timings.total_ms;
-  entry["batch"] = result.timings.batch;
-  return entry;
 }
 
 MaskFormat mask_format(const std::string& name) {
@@ -101,10 +65,11 @@ void bind_result(py::module_& module) {
   py::class_<Result>(module, "Result")
       .def_readonly("height", &Result::image_height)
       .def_readonly("width", &Result::image_width)
-      .def_property_readonly("timings", timings)
-      .def_property_readonly("boxes", boxes)
-      .def_property_readonly("scores", scores)
-      .def_property_readonly("class_ids", class_ids)
+      .def_property_readonly("timings", [](const Result& r) { return timings_dict(r.timings); })
+      .def_property_readonly("boxes", [](const Result& r) { return boxes_array(instances(r)); })
+      .def_property_readonly("scores", [](const Result& r) { return scores_array(instances(r)); })
+      .def_property_readonly("class_ids",
+                             [](const Result& r) { return class_ids_array(instances(r)); })
       .def_property_readonly("masks", masks)
       .def("dense_masks", dense_masks)
       .def("__len__", [](const Result& result) { return result.instances.size(); })

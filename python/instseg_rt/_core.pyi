@@ -244,6 +244,45 @@ class Result:
     ) -> str:
         """PaddleX's JSON, laid out as json.dumps(indent=…, ensure_ascii=False) does."""
 
+class GpuMasks:
+    """uint8 on a GPU, which it keeps alive; contiguous."""
+
+    @property
+    def address(self) -> int:
+        """0 where there is no mask."""
+    @property
+    def shape(self) -> tuple[int, int, int]: ...
+    @property
+    def device(self) -> int:
+        """Number of the GPU."""
+    def to_dlpack(self, versioned: bool) -> object:
+        """A capsule that keeps the memory alive, "dltensor" or "dltensor_versioned"."""
+
+class GpuResult:
+    """Masks are on the GPU, all else is on the host."""
+
+    @property
+    def height(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def device(self) -> int:
+        """Number of the GPU."""
+    @property
+    def timings(self) -> Timings: ...
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """(N, 4), not clipped to the image."""
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """(N,)"""
+    @property
+    def class_ids(self) -> NDArray[np.int32]:
+        """(N,)"""
+    def masks(self) -> GpuMasks:
+        """In new memory."""
+    def to_host(self) -> Result: ...
+
 class DlpackTensor:
     """A tensor taken out of a DLPack capsule; it goes back to its owner with `release()`, or with this object.
     Raises InvalidArgumentError for what is no such capsule, and for members that are read after `release()`.
@@ -304,6 +343,13 @@ class Predictor:
         threshold: float | None = None,
     ) -> list[Result]:
         """One result per uint8 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or image of the predictor's GPU."""
+    def predict_on_gpu(
+        self,
+        images: Sequence[NDArray[np.uint8] | GpuImage],
+        format: Literal["bgr", "rgb"],
+        threshold: float | None = None,
+    ) -> list[GpuResult]:
+        """As predict. Raises UnsupportedError where ops_device is "cpu"; without images too."""
     def statistics(self) -> list[StageStatistics]: ...
     def warm_up(self, batch: int = 1) -> None: ...
     @property

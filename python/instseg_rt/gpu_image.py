@@ -19,7 +19,8 @@ from instseg_rt.type_names import type_name
 
 # DLDeviceType of DLPack.
 _HOST = (1, 3)  # kDLCPU, kDLCUDAHost: page-locked
-_GPU = (2, 13)  # kDLCUDA, kDLCUDAManaged
+DLPACK_CUDA = 2  # kDLCUDA
+_GPU = (DLPACK_CUDA, 13)  # and kDLCUDAManaged
 _LEGACY_STREAM = 1  # in both protocols, and as a cudaStream_t
 _MAX_ADDRESS = 2**64 - 1
 _MAX_STRIDE = 2**40

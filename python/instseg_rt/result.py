@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from instseg_rt import result_files, result_formats
+from instseg_rt.detections import Detections
 from instseg_rt.drawing import draw_result
 from instseg_rt.errors import InvalidArgumentError, UnsupportedError
 from instseg_rt.result_formats import MaskFormat
@@ -39,7 +40,7 @@ class Timings:
     batch_size: int = 1
 
 
-class Result:
+class Result(Detections):
     """N instances of one image, by falling score; of PP-YOLOE_seg and the R-CNN models by class id first.
 
     boxes: (N, 4) float32, x1 y1 x2 y2 in pixels of the image (half-open, pixel centres at +0.5), as the
@@ -95,11 +96,6 @@ class Result:
                 f"found {self.class_ids.min()}..{self.class_ids.max()}"
             )
 
-    @property
-    def labels(self) -> list[str]:
-        """The class name of each instance."""
-        return [self.names[class_id] for class_id in self.class_ids]
-
     @cached_property
     def masks(self) -> np.ndarray:
         """(N, H, W) bool: N times the image in bytes, so prefer `packed_masks` where there are many."""
@@ -110,9 +106,6 @@ class Result:
         return dense
 
     # --- a sequence of instances, and PaddleX's dictionary ---
-
-    def __len__(self) -> int:
-        return len(self.scores)
 
     def __iter__(self) -> Iterator[Result]:
         return (self[index] for index in range(len(self)))
@@ -163,11 +156,6 @@ class Result:
         """`result[key]`, or `default` for a key that PaddleX's result does not have."""
         return self[key] if key in PADDLEX_KEYS else default
 
-    def __repr__(self) -> str:
-        height, width = self.orig_shape
-        counts = ", ".join(f"{count} {label}" for label, count in self.class_counts().items())
-        return f"Result({counts or 'nothing found'}; {width}x{height}; {self.input_path or 'no path'})"
-
     def _paddlex_value(self, key: str) -> Any:
         match key:
             case "boxes":
@@ -189,23 +177,6 @@ class Result:
     @cached_property
     def _paddlex_masks(self) -> list[np.ndarray]:
         return result_formats.paddlex_masks(self)
-
-    @property
-    def input_path(self) -> str | None:
-        """The path or URL of the image; None for arrays, PIL images, bytes and cameras."""
-        return self.source.input_path if self.source else None
-
-    @property
-    def page_index(self) -> int | None:
-        """The page of a TIFF or the frame of a video, from 0; None for other images."""
-        return self.source.page_index if self.source else None
-
-    def class_counts(self) -> dict[str, int]:
-        """Number of instances per label, for the labels that were found."""
-        counts: dict[str, int] = {}
-        for label in self.labels:
-            counts[label] = counts.get(label, 0) + 1
-        return counts
 
     # --- PaddleX's views and files ---
 

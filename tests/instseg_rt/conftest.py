@@ -1,15 +1,18 @@
-"""Results made without a model."""
+"""Bundles, a predictor on a stand-in for a GPU, and results made without a model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from tests.conftest import REPOSITORY
 
-from instseg_rt._core import PackedMask, StageSpec, TensorSpec
+from instseg_rt import Predictor
+from instseg_rt._core import PackedMask, StageSpec, TensorSpec, backends
 from instseg_rt.result import Result, Timings
 from instseg_rt.sources import SourceImage
 
@@ -50,6 +53,28 @@ def open_stages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StageSpec
         )
         for stage in manifest["stages"]
     }
+
+
+@pytest.fixture(scope="module")
+def gpu_plugins() -> Path:
+    """The test plug-ins of the `dev` build, or where INSTSEG_TEST_PLUGINS says."""
+    folder = Path(os.environ.get("INSTSEG_TEST_PLUGINS", REPOSITORY / "build" / "dev" / "test_plugins"))
+    if not (folder / "gpu" / "libinstseg_backend_test_gpu.so").is_file():
+        pytest.skip(f"no stand-in for a GPU in {folder} (make test-cpp builds it)")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gpu_predictor(gpu_plugins: Path, tiny_bundle: Path) -> Iterator[Predictor]:
+    """On the C++ tests' stand-in for a GPU (cpp/tests/device)."""
+    openvino = next(backend["path"] for backend in backends() if backend["name"] == "openvino")
+    Predictor(tiny_bundle).close()  # OpenVINO's libraries are loaded: the stand-in's copy need not look for them
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("INSTSEG_CUDA_LIBRARY", str(gpu_plugins / "libinstseg_host_gpu.so"))
+        environment.setenv("INSTSEG_PLUGIN_PATH", f"{gpu_plugins / 'gpu'}:{Path(str(openvino)).parent}")
+        with Predictor(tiny_bundle, device="gpu:0", backend="test_gpu", threshold=0.05, threads=2) as opened:
+            assert opened.ops == "gpu:0"
+            yield opened
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Images on a real GPU. `pytest -m gpu`, with INSTSEG_GPU_BUNDLE naming a bundle that has engines for it."""
+"""Images and results on a real GPU: `pytest -m gpu`, with INSTSEG_GPU_BUNDLE naming a bundle with engines for it."""
 
 from __future__ import annotations
 
@@ -81,6 +81,36 @@ def test_torch(predictor: Predictor, photo: np.ndarray) -> None:
             busy = busy @ busy
         late = torch.from_numpy(photo).cuda(non_blocking=True)
         assert_same(predictor(late), expected)
+
+
+@pytest.mark.gpu
+def test_results_for_pycuda(pycuda_arrays: Any, predictor: Predictor, photo: np.ndarray) -> None:
+    expected = predictor(photo)
+    on_gpu = pycuda_arrays.to_gpu(photo)
+    kept = list(predictor.predict_on_gpu([photo, on_gpu, photo[:, :403]], batch_size=2))
+    for result, host in zip(kept, [expected, expected, predictor(photo[:, :403])], strict=True):
+        assert_same(result.to_host(), host)
+        if len(result):
+            address, _ = result.masks.__cuda_array_interface__["data"]
+            array = pycuda_arrays.GPUArray(result.masks.shape, np.uint8, base=result.masks, gpudata=address)
+            np.testing.assert_array_equal(array.get(), host.masks)
+
+
+@pytest.mark.gpu
+def test_results_for_torch(predictor: Predictor, photo: np.ndarray) -> None:
+    torch = pytest.importorskip("torch", reason="needs PyTorch")
+    if not torch.cuda.is_available():
+        pytest.skip("PyTorch finds no GPU")
+    expected = predictor(photo).masks
+    tensors = []
+    for _ in range(4):
+        (result,) = predictor.predict_on_gpu(photo)
+        tensors.append(torch.from_dlpack(result.masks))
+        if len(result):
+            np.testing.assert_array_equal(torch.as_tensor(result.masks, device="cuda").cpu().numpy(), expected)
+        del result
+    for tensor in tensors:
+        np.testing.assert_array_equal(tensor.cpu().numpy(), expected)
 
 
 def test_the_example_says_what_is_missing(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@
 #include "instseg/bundle.hpp"
 #include "instseg/error.hpp"
 #include "instseg/export.hpp"
+#include "instseg/gpu_result.hpp"
 #include "instseg/image.hpp"
 #include "instseg/result.hpp"
 
@@ -77,6 +78,13 @@ class INSTSEG_API Predictor {
   // constructor.
   [[nodiscard]] std::vector<Result> predict(std::span<const ImageView> images,
                                             std::optional<float> threshold = {}) const;
+
+  // As predict: the same instances, in the same order, with masks that stay on the GPU. All of it
+  // is complete there when it returns, so that no stream has to be waited for.
+  //
+  // Throws Error as predict does; unsupported where ops().device is "cpu", with the reason.
+  [[nodiscard]] std::vector<GpuResult> predict_on_gpu(std::span<const ImageView> images,
+                                                      std::optional<float> threshold = {}) const;
 
   // Runs the network on a grey image `batch` times wide in every context, as often as the backend
   // needs to be ready, so that the first real call is fast.

@@ -140,6 +140,7 @@ instseg_cuda_ops make_table() {
   add_device_detections(ops);
   add_device_regions(ops);
   add_device_run_lengths(ops);
+  add_device_unpack_masks(ops);
   add_device_solov2(ops);
   return ops;
 }

@@ -10,6 +10,7 @@ void add_device_masks(instseg_cuda_ops& ops);
 void add_device_detections(instseg_cuda_ops& ops);
 void add_device_regions(instseg_cuda_ops& ops);
 void add_device_run_lengths(instseg_cuda_ops& ops);
+void add_device_unpack_masks(instseg_cuda_ops& ops);
 void add_device_solov2(instseg_cuda_ops& ops);
 
 }  // namespace instseg::cuda

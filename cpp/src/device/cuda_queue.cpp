@@ -51,9 +51,27 @@ std::byte* CudaMemory::reserve(std::size_t bytes) {
   return data_.get();
 }
 
+CudaStream::CudaStream(const CudaDevice& device) : stream_(nullptr, {device.ops}) {
+  PluginMessage message;
+  void* made = nullptr;
+  check_call("stream_create", device.ops->table().stream_create(&made, message.get()), message);
+  stream_.reset(made);
+}
+
+void CudaStream::Destroy::operator()(void* stream) const noexcept {
+  PluginMessage message;  // nobody is left to tell
+  (void)ops->table().stream_destroy(stream, message.get());
+}
+
 void CudaQueue::follow(void* other) const {
   PluginMessage message;
   check_call("stream_follow", device_.ops->table().stream_follow(stream_, other, message.get()),
+             message);
+}
+
+void CudaQueue::lead(void* other) const {
+  PluginMessage message;
+  check_call("stream_follow", device_.ops->table().stream_follow(other, stream_, message.get()),
              message);
 }
 

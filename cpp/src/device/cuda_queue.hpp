@@ -47,6 +47,22 @@ class CudaMemory {
   std::size_t capacity_ = 0;
 };
 
+// A stream of its own.
+class CudaStream {
+ public:
+  // Of the calling thread's GPU, which is `device`.
+  explicit CudaStream(const CudaDevice& device);
+  [[nodiscard]] void* get() const noexcept { return stream_.get(); }
+
+ private:
+  struct Destroy {
+    std::shared_ptr<const CudaOps> ops;
+    void operator()(void* stream) const noexcept;
+  };
+
+  std::unique_ptr<void, Destroy> stream_;
+};
+
 template <class Arguments>
 using CudaOp = std::int32_t (*)(const Arguments*, instseg_cuda_workspace*, void*, instseg_message*);
 
@@ -75,6 +91,9 @@ class CudaQueue {
   // What is put on the queue from now on begins when all that was put on `other`, a stream of the
   // same GPU, is done. Does not wait.
   void follow(void* other) const;
+
+  // The other way round.
+  void lead(void* other) const;
 
   // Between host and GPU, either way, or within the GPU.
   void copy(void* target, const void* source, std::size_t bytes) const;

@@ -25,8 +25,8 @@ class DeviceStageRun final : public DeviceRun {
         upload_(device, input),
         lists_(device) {}
 
-  void run(const DeviceBatch& batch, float threshold, ThreadPool& pool,
-           std::span<Result> results) override {
+  void run(const DeviceBatch& batch, float threshold, ThreadPool& pool, std::span<Result> results,
+           KeptMasks* kept) override {
     queue_.select();
     try {
       const Stopwatch inference;
@@ -40,14 +40,17 @@ class DeviceStageRun final : public DeviceRun {
       for (const ImageView& image : batch.images) {
         image_sizes_.insert(image_sizes_.end(), {image.height, image.width});
       }
-      lists_.run(queue_, batch.images, per_call, decoder_.capacity(),
-                 [&](int first, std::byte* memory, const DetectionLayout& layout) {
-                   decoder_.enqueue(queue_, {outputs, first, per_call, batch, image_sizes_,
-                                             threshold, layout.at(memory)});
+      lists_.run(queue_, batch.images, per_call, decoder_.capacity(), place_for(kept),
+                 [&](int first, std::byte*, const DetectionLists& lists) {
+                   decoder_.enqueue(
+                       queue_, {outputs, first, per_call, batch, image_sizes_, threshold, lists});
                  });
       const double inference_ms = inference.milliseconds();
       const Stopwatch postprocess;
       read(batch, pool, results);
+      if (kept != nullptr) {
+        *kept = lists_.give_masks();
+      }
       set_times(results, inference_ms, postprocess.milliseconds());
     } catch (...) {
       queue_.abandon();  // the buffers are free for the next call

@@ -13,6 +13,7 @@
 #include "core/parallel.hpp"
 #include "device/cuda_queue.hpp"
 #include "device/image_upload.hpp"
+#include "device/kept_masks.hpp"
 #include "instseg/bundle.hpp"
 #include "instseg/result.hpp"
 #include "preprocess/preprocess.hpp"
@@ -43,9 +44,10 @@ class DeviceRun {
   virtual ~DeviceRun() = default;
 
   // From the pixels to `instances` and the inference and postprocess times of `results`, one per
-  // image. Instances have scores > threshold.
+  // image. Instances have scores > threshold. kept: null, or what gets the masks, which then stay
+  // on the GPU: instances have none.
   virtual void run(const DeviceBatch& batch, float threshold, ThreadPool& pool,
-                   std::span<Result> results) = 0;
+                   std::span<Result> results, KeptMasks* kept) = 0;
 };
 
 class Family {

@@ -35,7 +35,7 @@ struct Buffers {
   CudaMemory roi_counts;           // images
   std::vector<CudaMemory> logits;  // by box head: images x proposals x (classes + 1)
   CudaMemory deltas;               // of one box head: images x proposals x 4, or 4 * classes
-  CudaMemory detections;           // a DetectionLayout without words
+  CudaMemory detections;           // a DetectionLayout
   CudaMemory detected_boxes;       // images x detections x 4, in network pixels
   CudaMemory roi_features;         // of one run of a head
   CudaMemory mask_logits;          // images x detections x classes x rows x columns
@@ -68,8 +68,8 @@ class MaskRcnnDeviceRun final : public DeviceRun {
     upload_anchors();
   }
 
-  void run(const DeviceBatch& batch, float threshold, ThreadPool& pool,
-           std::span<Result> results) override {
+  void run(const DeviceBatch& batch, float threshold, ThreadPool& pool, std::span<Result> results,
+           KeptMasks* kept) override {
     queue_.select();
     try {
       const Stopwatch inference;
@@ -77,19 +77,22 @@ class MaskRcnnDeviceRun final : public DeviceRun {
       run_features(batch, pool);
       propose();
       run_box_heads(read_counts(buffers_.roi_counts.reserve(0)));
-      const DetectionLayout found(images_, detections(), 0);
-      const DetectionLists lists = found.at(buffers_.detections.reserve(found.bytes()));
+      const DetectionLayout found(images_, detections());
+      const DetectionLists lists = found.at(buffers_.detections.reserve(found.bytes()), {});
       detect(threshold, lists);
       run_mask_head(read_counts(lists.list.counts));
-      lists_.run(queue_, batch.images, images_, detections(),
-                 [&](int, std::byte* memory, const DetectionLayout& layout) {
-                   queue_.copy(memory, buffers_.detections.reserve(0), layout.head_bytes());
-                   paste(layout.at(memory));
+      lists_.run(queue_, batch.images, images_, detections(), place_for(kept),
+                 [&](int, std::byte* memory, const DetectionLists& filled) {
+                   queue_.copy(memory, buffers_.detections.reserve(0), found.bytes());
+                   paste(filled);
                  });
       const double inference_ms = inference.milliseconds();
       const Stopwatch postprocess;
       for_each_index(results.size(), pool,
                      [&](std::size_t i) { results[i].instances = lists_.instances(i); });
+      if (kept != nullptr) {
+        *kept = lists_.give_masks();
+      }
       set_times(results, inference_ms, postprocess.milliseconds());
     } catch (...) {
       queue_.abandon();  // the buffers are free for the next call

@@ -14,6 +14,7 @@
 #include "cuda/pipelines/regions.hpp"
 #include "cuda/pipelines/run_lengths.hpp"
 #include "cuda/pipelines/solov2.hpp"
+#include "cuda/pipelines/unpack.hpp"
 
 namespace instseg::testing_cuda {
 namespace {
@@ -48,6 +49,7 @@ instseg_cuda_ops make_table() {
   cuda::add_detections<HostExecutor>(ops);
   cuda::add_regions<HostExecutor>(ops);
   cuda::add_run_lengths<HostExecutor>(ops);
+  cuda::add_unpack_masks<HostExecutor>(ops);
   cuda::add_solov2<HostExecutor>(ops);
   return ops;
 }

@@ -57,7 +57,7 @@ TEST_F(CudaLibraryTest, AMissingOneIsAnErrorWithTheFolders) {
 
 TEST_F(CudaLibraryTest, FaultyOnesAreRefused) {
   expect_error(ErrorCode::unsupported,
-               {"libinstseg_cuda_other_version.so", "interface version 8", "needs 2"},
+               {"libinstseg_cuda_other_version.so", "interface version 9", "needs 3"},
                [] { CudaOps(plugins() / "libinstseg_cuda_other_version.so"); });
   expect_error(ErrorCode::unsupported,
                {"libinstseg_backend_no_entry.so", "no function instseg_cuda_entry"},

@@ -1,11 +1,9 @@
 // Images whose pixels are on the GPU of host_gpu.hpp, against the same images on the host.
 #include <cstddef>
-#include <cstring>
 
-#include "device/cuda_queue.hpp"
 #include "device/device_testing.hpp"
+#include "device/gpu_picture.hpp"
 #include "instseg/c_api.h"
-#include "support/picture.hpp"
 
 namespace instseg {
 namespace {
@@ -13,87 +11,13 @@ namespace {
 using testing::expect_error;
 using testing::Picture;
 using testing_device::bundle_of;
+using testing_device::CallerStream;
 using testing_device::DeviceTest;
+using testing_device::equal;
+using testing_device::GpuPicture;
 using testing_device::kLegacyStream;
 using testing_device::on_cpu;
 using testing_device::on_gpu;
-
-// A picture's pixels in memory of a GPU, rows `gap` bytes apart. With a stream they are there when
-// that has been waited for.
-class GpuPicture {
- public:
-  GpuPicture(const testing_device::HostGpu& gpu, const Picture& picture, int gap = 0,
-             void* stream = nullptr, int device = 0)
-      : gpu_{load_cuda_ops(), device}, memory_(gpu_, CudaPlace::device) {
-    const auto row = std::size_t{3} * static_cast<std::size_t>(picture.width);
-    const std::size_t stride = row + static_cast<std::size_t>(gap);
-    std::vector<std::uint8_t> rows(stride * static_cast<std::size_t>(picture.height), 77);
-    for (std::size_t y = 0; y < static_cast<std::size_t>(picture.height); ++y) {
-      std::memcpy(rows.data() + y * stride, picture.pixels.data() + y * row, row);
-    }
-    gpu_.select();
-    std::byte* const data = memory_.reserve(rows.size());
-    if (stream != nullptr) {
-      gpu.write_later(stream, data, rows.data(), rows.size());
-    } else {
-      gpu.enter();
-      std::memcpy(data, rows.data(), rows.size());
-      gpu.leave();
-    }
-    view_ = picture.view();
-    view_.data = reinterpret_cast<const std::uint8_t*>(data);
-    view_.stride = static_cast<std::ptrdiff_t>(stride);
-    view_.memory = PixelMemory::gpu;
-    view_.stream = stream;
-  }
-  [[nodiscard]] const ImageView& view() const { return view_; }
-
- private:
-  CudaDevice gpu_;
-  CudaMemory memory_;
-  ImageView view_;
-};
-
-// A stream of the caller's.
-class Stream {
- public:
-  Stream() {
-    PluginMessage message;
-    check_call("stream_create", ops_->table().stream_create(&stream_, message.get()), message);
-  }
-  ~Stream() {
-    PluginMessage message;
-    (void)ops_->table().stream_destroy(stream_, message.get());
-  }
-  Stream(const Stream&) = delete;
-  Stream& operator=(const Stream&) = delete;
-  [[nodiscard]] void* get() const { return stream_; }
-
- private:
-  std::shared_ptr<const CudaOps> ops_ = load_cuda_ops();
-  void* stream_ = nullptr;
-};
-
-// Bit for bit.
-::testing::AssertionResult equal(const std::vector<Result>& found,
-                                 const std::vector<Result>& expected) {
-  if (found.size() != expected.size()) {
-    return ::testing::AssertionFailure() << found.size() << " results";
-  }
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    const std::vector<Instance>& a = found[i].instances;
-    const std::vector<Instance>& b = expected[i].instances;
-    const auto same = [](const Instance& x, const Instance& y) {
-      return x.class_id == y.class_id && x.score == y.score && x.box == y.box && x.mask == y.mask;
-    };
-    if (!std::ranges::equal(a, b, same) || found[i].image_width != expected[i].image_width ||
-        found[i].image_height != expected[i].image_height) {
-      return ::testing::AssertionFailure()
-             << "image " << i << ": " << a.size() << " and " << b.size() << " instances";
-    }
-  }
-  return ::testing::AssertionSuccess();
-}
 
 class GpuImageTest : public DeviceTest {
  protected:
@@ -142,7 +66,7 @@ TEST_P(GpuImageFamilyTest, MayShareABatchWithImagesOfTheHost) {
 TEST_P(GpuImageFamilyTest, WaitsForTheStreamThatWritesThem) {
   const Predictor predictor(bundle_of(GetParam()), on_gpu());
   const std::vector<Result> expected = predictor.predict(on_host(), 0.2F);
-  const Stream stream;
+  const CallerStream stream;
   for (void* const writer : {stream.get(), kLegacyStream}) {
     const GpuPicture a(gpu(), picture(0), 0, writer);
     const GpuPicture b(gpu(), picture(1), 0, writer);
@@ -300,7 +224,7 @@ TEST_F(CApiGpuImageTest, TakesThem) {
   old.memory = INSTSEG_GPU_PIXELS;
   EXPECT_EQ(scores(old), expected);
 
-  const Stream stream;
+  const CallerStream stream;
   const GpuPicture copy(gpu(), shown, 0, stream.get());
   image.data = copy.view().data;
   image.memory = INSTSEG_GPU_PIXELS;

@@ -24,6 +24,7 @@ struct Counts {
   int allocations = 0;  // on the GPU, or page-locked
   int uploads = 0;
   int downloads = 0;
+  std::int64_t downloaded_bytes = 0;
   int waits = 0;
   int follows = 0;  // of a stream by another
   int ops = 0;

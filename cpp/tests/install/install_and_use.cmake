@@ -10,7 +10,7 @@ file(RENAME ${work_dir}/installed ${work_dir}/moved)
 # Nothing but the public headers comes along.
 file(GLOB_RECURSE headers RELATIVE ${work_dir}/moved/include ${work_dir}/moved/include/*)
 foreach(header IN LISTS headers)
-  if(NOT header MATCHES "^instseg/([a-z]+\\.hpp|c_api\\.h)$")
+  if(NOT header MATCHES "^instseg/([a-z_]+\\.hpp|c_api\\.h)$")
     message(FATAL_ERROR "${header} is installed, but is no public header")
   endif()
 endforeach()

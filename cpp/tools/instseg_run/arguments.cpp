@@ -1,5 +1,6 @@
 #include "instseg_run/arguments.hpp"
 
+#include <array>
 #include <charconv>
 
 namespace instseg::run {
@@ -28,12 +29,19 @@ example:
 namespace {
 
 template <class Number>
+std::string shortest_text(Number value) {
+  std::array<char, 32> buffer{};
+  const auto [end, error] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  return {buffer.data(), end};
+}
+
+template <class Number>
 Number parse_number(const std::string& option, const std::string& text, Number min, Number max) {
   Number value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || !(value >= min && value <= max)) {
-    throw UsageError(option + " must be a number from " + std::to_string(min) + " to " +
-                     std::to_string(max) + ", found '" + text + "'");
+    throw UsageError(option + " must be a number from " + shortest_text(min) + " to " +
+                     shortest_text(max) + ", found '" + text + "'");
   }
   return value;
 }
