@@ -33,6 +33,20 @@ def read_manifest(bundle: Path) -> dict[str, Any]:
     return result
 
 
+def made_of(bundle: Path) -> str:
+    """What a bundle holds beside its float32 stages, in words: "int8 stages, engines". Empty where that is nothing, or
+    there is no bundle that can be read.
+    """
+    try:
+        stages = read_manifest(bundle)["stages"]
+        precisions = sorted({str(entry["precision"]) for stage in stages for entry in stage.get("typed") or ()})
+        engines = any(stage.get("engines") for stage in stages)
+    except (ExportError, AttributeError, KeyError, TypeError):
+        return ""
+    kinds = [f"{precision} stages" for precision in precisions]
+    return ", ".join(kinds + ["engines"] * engines)
+
+
 def update_manifest(bundle: Path, manifest: dict[str, Any]) -> None:
     """Puts a new manifest in the place of the old one."""
     text = yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from instseg_rt.cli.console import stdout_console, table
 from instseg_rt.errors import Error
+from instseg_rt.models import find_model
 
 from .bundle_manifest import is_bundle
 from .deployment_cli import DEPLOYMENT_EXAMPLES, add_deployment_arguments, check_deployment, deploy, wants_deployment
@@ -106,19 +107,12 @@ def run(args: argparse.Namespace) -> int:
     check_deployment(args)
     if args.model is not None and not args.all and is_bundle(Path(args.model)):
         return _deploy_bundle(args)
-    if args.weights is None or args.output is None:
-        raise ExportError(
-            f"{args.model}: no bundle, and --weights and --output are missing for a model"
-            if args.model
-            else "expected a model's name with --weights and --output, or a bundle's folder"
-        )
+    _check_arguments(args)
     from instseg_trainer.runtime import prepare_cpu
 
     prepare_cpu()
     from .exporter import ExportOptions
 
-    if args.all == (args.model is not None):
-        raise ExportError("expected either a model name or --all (see `instseg models`)")
     if args.all and wants_deployment(args):
         raise ExportError("--precision and --backend: not with --all: name one bundle after the other")
     names = ("weights", "output", "num_classes", "labels", "image_size", "half_weights")
@@ -132,6 +126,22 @@ def run(args: argparse.Namespace) -> int:
         return _run_all(options)
     status = export_one(options)
     return deploy(args, args.output, _say) if wants_deployment(args) else status
+
+
+def _check_arguments(args: argparse.Namespace) -> None:
+    """Of the export of weights; raises `ExportError`, and `InvalidArgumentError` for the name of no model."""
+    if args.all == (args.model is not None):
+        raise ExportError(
+            "expected a model's name with --weights and --output, a bundle's folder, or --all (see `instseg models`)"
+        )
+    if args.model is not None and (Path(args.model).suffix or "/" in args.model):
+        raise ExportError(f"{args.model}: no bundle there, and no model's name (see `instseg models`)")
+    if args.model is not None:
+        find_model(args.model)
+    needed = {"weights": "--weights, the file or folder to read", "output": "--output, the folder to write"}
+    missing = [text for name, text in needed.items() if getattr(args, name) is None]
+    if missing:
+        raise ExportError(f"{args.model or '--all'}: missing: {'; '.join(missing)}")
 
 
 def _deploy_bundle(args: argparse.Namespace) -> int:

@@ -23,9 +23,10 @@ from instseg_trainer.models.base import InstanceSegmentationModel
 from instseg_trainer.weights import load_weights, read_pdparams
 
 from .bundle_files import MANIFEST, bundle_size, replace_folder, write_manifest
+from .bundle_manifest import made_of
 from .errors import ExportError
 from .input_section import input_section
-from .labels import Labels, default_labels, read_labels
+from .labels import Labels, default_labels, read_labels, unnamed_labels
 from .manifest import DEFAULT_THRESHOLD, SCHEMA_VERSION, add_metadata, provenance, stage_entry
 from .paddle_to_onnx import convert_stage, halve_weights
 from .stages import FamilyStages, family_stages
@@ -142,7 +143,10 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
             },
         }
         write_manifest(temporary, manifest)
+        lost = made_of(options.output)
         replace_folder(temporary, options.output)
+        if lost:
+            say(f"note: {options.output} had {lost}, made of its old stages; make them again of the new ones")
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return replace(report, bytes=bundle_size(options.output))
@@ -190,6 +194,8 @@ def _read_source(options: ExportOptions, say: Callable[[str], None]) -> _Source:
         raise ExportError(f"{trained.file}: not weights of {options.model}: {family.classifier} is missing")
     num_classes = int(arrays[family.classifier].shape[0])
     labels = _labels(options, num_classes, trained)
+    if labels == unnamed_labels(num_classes):
+        say(f"note: the names of the {num_classes} classes are not known: {labels.names[0]}, …; --labels FILE has them")
     return _Source(arrays, family, labels, trained)
 
 

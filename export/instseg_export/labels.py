@@ -53,4 +53,9 @@ def default_labels(num_classes: int) -> Labels:
     """COCO's names for 80 classes, else `class 0`, `class 1`, …"""
     if num_classes == len(COCO_LABELS):
         return Labels(COCO_LABELS, COCO_CATEGORY_IDS)
+    return unnamed_labels(num_classes)
+
+
+def unnamed_labels(num_classes: int) -> Labels:
+    """`class 0`, `class 1`, …"""
     return Labels(tuple(f"class {i}" for i in range(num_classes)), tuple(range(1, num_classes + 1)))

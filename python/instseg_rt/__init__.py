@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         OutOfMemoryError,
         UnsupportedError,
     )
+    from instseg_rt.gpu_result import GpuMasks, GpuResult
     from instseg_rt.paddlex import create_model, create_pipeline
     from instseg_rt.predictor import Predictor
     from instseg_rt.result import Result, Timings
@@ -33,6 +34,8 @@ __all__ = [
     "BadBundleError",
     "BundleInfo",
     "Error",
+    "GpuMasks",
+    "GpuResult",
     "IncompatibleEngineError",
     "InternalError",
     "InvalidArgumentError",
@@ -53,6 +56,8 @@ __all__ = [
 
 _MODULES = {
     "BundleInfo": "_core",
+    "GpuMasks": "gpu_result",
+    "GpuResult": "gpu_result",
     "Predictor": "predictor",
     "Result": "result",
     "Timings": "result",

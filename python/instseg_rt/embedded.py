@@ -38,11 +38,33 @@ def resolve_bundle(bundle: str | os.PathLike[str], folder: Path = _FOLDER) -> Pa
         )
     path = Path(bundle)
     if path.is_dir():
+        _refuse_training_output(path)
         return path
     embedded = embedded_bundles(folder)
     if str(bundle) in embedded:
         return embedded[str(bundle)]
     known = ", ".join(embedded) or "none"
     if path.exists():
-        raise IoError(f"{bundle}: expected a bundle, a directory with a {MANIFEST_NAME}; found a file")
-    raise IoError(f"{bundle}: no such bundle directory, and no embedded bundle of that name (embedded: {known})")
+        raise IoError(f"{bundle}: expected a bundle, a directory with a {MANIFEST_NAME}; found a file{_hint(path)}")
+    missing = f"{bundle}: no such bundle directory, and no embedded bundle of that name (embedded: {known})"
+    raise IoError(f"{missing}{_hint(path)}")
+
+
+def _refuse_training_output(path: Path) -> None:
+    """Names the bundle in the output folder of a training or of its best model, which is none itself."""
+    if (path / MANIFEST_NAME).exists():
+        return
+    for place in (path / "best_model" / "bundle", path / "bundle"):
+        if (place / MANIFEST_NAME).is_file():
+            raise IoError(f"{path}: a training's output, not a bundle; its bundle is {place}")
+
+
+def _hint(path: Path) -> str:
+    """How a bundle is made of what was given in place of one: weights, or the name of a model."""
+    if path.suffix == ".pdparams":
+        return f"; make a bundle of weights: `instseg export MODEL --weights {path} --output MODEL.bundle`"
+    from instseg_rt.models import model_rows  # reads YAML, which a bundle that is there does not need
+
+    if str(path) in {row.model for row in model_rows()}:
+        return f"; make one of the model: `instseg export {path} --weights official --output {path}.bundle`"
+    return ""

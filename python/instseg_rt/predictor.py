@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from instseg_rt import _core
 from instseg_rt.backend import explain_missing, prepare_backend
 from instseg_rt.closing import Closing
+from instseg_rt.core_results import ModelFacts, make_result
 from instseg_rt.devices import parse_device
 from instseg_rt.embedded import resolve_bundle
 from instseg_rt.errors import Error, InvalidArgumentError, UnsupportedError
 from instseg_rt.gpu_image import take_image
-from instseg_rt.result import Result, Timings
+from instseg_rt.gpu_result import GpuResult
+from instseg_rt.result import Result
 from instseg_rt.sources import Color, SourceImage, read_sources
 
 if TYPE_CHECKING:
     from os import PathLike
 
+    import numpy as np
+
 
 _STOP_SECONDS = 1.0
+_WAIT_SECONDS = 0.5  # for an image, before signals are looked at
+
+_Found = TypeVar("_Found")
 
 
 class Predictor(Closing):
@@ -76,9 +85,8 @@ class Predictor(Closing):
                 raise
             raise explained from error
         # Copied once: the core makes new lists on each access.
-        self._names = tuple(self._predictor.bundle.labels)
-        self._category_ids = tuple(self._predictor.bundle.category_ids)
-        self._family = self._predictor.bundle.family
+        info = self._predictor.bundle
+        self._model = ModelFacts(tuple(info.labels), tuple(info.category_ids), info.family)
 
     def __call__(self, image: Any, threshold: float | None = None, *, color: Color = "bgr") -> Result:
         """Predict on one image: any input of `instseg_rt.sources` that gives exactly one.
@@ -108,7 +116,19 @@ class Predictor(Closing):
         """
         check_threshold(threshold)
         check_batch_size(batch_size)
-        return self._stream(inputs, batch_size, threshold, color)
+        return self._stream(inputs, batch_size, color, lambda batch: self._run(batch, threshold))
+
+    def predict_on_gpu(
+        self, inputs: Any, batch_size: int = 1, threshold: float | None = None, *, color: Color = "bgr"
+    ) -> Iterator[GpuResult]:
+        """As `predict`: the same instances, with masks that stay on the GPU (see `GpuResult`).
+
+        Raises `UnsupportedError`, with the reason, where `ops` does not name a GPU.
+        """
+        check_threshold(threshold)
+        check_batch_size(batch_size)
+        self._core.predict_on_gpu([], color, threshold=threshold)  # says at once what cannot be
+        return self._stream(inputs, batch_size, color, lambda batch: self._run_on_gpu(batch, threshold))
 
     def warm_up(self, batch_size: int = 1) -> None:
         """Run every context once at this batch size, so that later calls allocate and compile nothing."""
@@ -117,7 +137,7 @@ class Predictor(Closing):
     @property
     def labels(self) -> list[str]:
         """Class names, by class id."""
-        return list(self._names)
+        return list(self._model.names)
 
     @property
     def info(self) -> _core.BundleInfo:
@@ -162,7 +182,13 @@ class Predictor(Closing):
             raise InvalidArgumentError("this Predictor is closed: make a new one")
         return self._predictor
 
-    def _stream(self, inputs: Any, batch_size: int, threshold: float | None, color: Color) -> Iterator[Result]:
+    def _stream(
+        self,
+        inputs: Any,
+        batch_size: int,
+        color: Color,
+        run: Callable[[list[SourceImage]], list[_Found]],
+    ) -> Iterator[_Found]:
         batch: list[SourceImage] = []
         images = _ReadAhead(read_sources(inputs, color), limit=2 * batch_size)
         try:
@@ -172,42 +198,28 @@ class Predictor(Closing):
                 if batch and (
                     isinstance(item, BaseException) or len(batch) == batch_size or item.color != batch[0].color
                 ):
-                    yield from self._run(batch, threshold)
+                    yield from run(batch)
                     batch = []
                 if isinstance(item, BaseException):
                     raise item
                 batch.append(item)
                 if len(batch) == batch_size:
-                    yield from self._run(batch, threshold)
+                    yield from run(batch)
                     batch = []
             if batch:
-                yield from self._run(batch, threshold)
+                yield from run(batch)
         finally:
             images.stop()
 
     def _run(self, batch: list[SourceImage], threshold: float | None) -> list[Result]:
-        try:
-            pixels = [source.gpu.image if source.image is None else source.image for source in batch]
+        with _pixels(batch) as pixels:
             found = self._core.predict(pixels, batch[0].color, threshold=threshold)
-        finally:
-            for source in batch:
-                if source.gpu is not None:
-                    source.gpu.release()
-        return [
-            Result(
-                core.boxes,
-                core.scores,
-                core.class_ids,
-                core.masks,
-                names=self._names,
-                orig_shape=(core.height, core.width),
-                category_ids=self._category_ids,
-                family=self._family,
-                source=source if source.gpu is None else replace(source, gpu=None),
-                timings=_timings(core.timings, source),
-            )
-            for core, source in zip(found, batch, strict=True)
-        ]
+        return [make_result(core, _without_gpu(source), self._model) for core, source in zip(found, batch, strict=True)]
+
+    def _run_on_gpu(self, batch: list[SourceImage], threshold: float | None) -> list[GpuResult]:
+        with _pixels(batch) as pixels:
+            found = self._core.predict_on_gpu(pixels, batch[0].color, threshold=threshold)
+        return [GpuResult(core, _without_gpu(source), self._model) for core, source in zip(found, batch, strict=True)]
 
 
 class _ReadAhead:
@@ -223,9 +235,15 @@ class _ReadAhead:
         atexit.register(self.stop)
 
     def __iter__(self) -> Iterator[SourceImage | BaseException]:
-        while (item := self._items.get()) is not None:
+        while (item := self._next()) is not None:
             self._free.release()
             yield item
+
+    def _next(self) -> SourceImage | BaseException | None:
+        # Ctrl-C that arrives just before the wait, or in another thread, does not end it: Python sees it between waits.
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._items.get(timeout=_WAIT_SECONDS)
 
     def stop(self) -> None:
         """Make the thread end at its next image, and wait for that as long as decoding an image may take.
@@ -251,6 +269,21 @@ class _ReadAhead:
             self._items.put(None)
 
 
+@contextmanager
+def _pixels(batch: list[SourceImage]) -> Iterator[list[np.ndarray | _core.GpuImage]]:
+    """The pixels for the core; those on a GPU go back to their owners afterwards."""
+    try:
+        yield [source.gpu.image if source.image is None else source.image for source in batch]
+    finally:
+        for source in batch:
+            if source.gpu is not None:
+                source.gpu.release()
+
+
+def _without_gpu(source: SourceImage) -> SourceImage:
+    return source if source.gpu is None else replace(source, gpu=None)
+
+
 def _taken(source: SourceImage) -> SourceImage:
     return source if source.gpu is None else replace(source, gpu=take_image(source.gpu))
 
@@ -273,14 +306,3 @@ def check_batch_size(batch_size: int) -> None:
     """Raises `InvalidArgumentError` for what is no number of images."""
     if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
         raise InvalidArgumentError(f"batch_size: expected a whole number of at least 1, found {batch_size!r}")
-
-
-def _timings(core: _core.Timings, source: SourceImage) -> Timings:
-    return Timings(
-        decode_ms=source.decode_ms,
-        preprocess_ms=core["preprocess_ms"],
-        inference_ms=core["inference_ms"],
-        postprocess_ms=core["postprocess_ms"],
-        total_ms=core["total_ms"],
-        batch_size=core["batch"],
-    )

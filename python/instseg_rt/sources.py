@@ -132,7 +132,8 @@ def _read(item: Any, color: Color, depth: int, reused: bool) -> Generator[Source
         for part in item:
             yield from _read(part, color, depth + 1, reused=lazy)
     else:
-        raise InvalidArgumentError(f"input: found {type_name(item)}; {_ACCEPTED}")
+        hint = " (what cv2.imread gives for a file that it cannot read)" if item is None else ""
+        raise InvalidArgumentError(f"input: found {type_name(item)}{hint}; {_ACCEPTED}")
 
 
 def _read_text(text: str | bytes, color: Color) -> Iterator[SourceImage]:
@@ -203,6 +204,8 @@ def _checked_array(array: np.ndarray) -> np.ndarray:
     shape = "x".join(map(str, array.shape))
     if not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))):
         hint = "; for a batch give a list of images" if array.ndim == 4 else ""
+        if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+            hint = "; channels come last: image.transpose(1, 2, 0)"
         raise InvalidArgumentError(
             f"array image: expected the shape HxW, HxWx1, HxWx3 or HxWx4, found {shape or 'a scalar'}{hint}"
         )

@@ -15,7 +15,7 @@ pytest.importorskip("paddle2onnx", reason="needs the [export] extra")
 
 import instseg_rt
 from instseg_export.cli import main
-from instseg_export.exporter import ExportOptions, export_bundle
+from instseg_export.exporter import ExportOptions, _read_source, export_bundle
 from instseg_export.paddle_to_onnx import check_stage, halve_weights, tensor_shape
 from instseg_rt.models import find_model
 from instseg_trainer.models import build_model
@@ -63,7 +63,7 @@ def test_graph_and_manifest(seeded_bundle: Path, seeded_weights: Path) -> None:
 
 
 @pytest.mark.slow
-def test_options(small_weights: Path, tmp_path: Path) -> None:
+def test_options(small_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = tmp_path / "names.txt"
     labels.write_text("a\nb\nc\n")
     output = tmp_path / "b.bundle"
@@ -92,13 +92,28 @@ def test_options(small_weights: Path, tmp_path: Path) -> None:
     image = np.full((50, 70, 3), 128, np.uint8)
     with instseg_rt.Predictor(output) as predictor:
         assert predictor(image).orig_shape == (50, 70)
-    # A second export, of a folder that PaddleX's training left, replaces the bundle.
+    # A second export, of a folder that PaddleX's training left, replaces the bundle, and says what it had.
+    manifest = yaml.safe_load((output / "manifest.yaml").read_text())
+    manifest["stages"][0] |= {"typed": [{"precision": "int8"}, {"precision": "fp16"}], "engines": [{}]}
+    (output / "manifest.yaml").write_text(yaml.safe_dump(manifest))
+    capsys.readouterr()
     folder = paddlex_output(tmp_path / "output", small_weights)
     assert main(["PP-YOLOE_seg-N", "--weights", str(folder), "--output", str(output), "--num-classes", "3"]) == 0
+    said = "".join(capsys.readouterr()).replace("\n", " ")
+    assert "had fp16 stages, int8 stages, engines, made of its old stages" in said
     info = instseg_rt.load_bundle(output)
     assert info.labels == ["apple", "pear", "plum"]
     assert (info.input.height, info.input.width) == (64, 64)
     assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_labels_that_are_not_known_are_said(small_weights: Path, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("a\nb\nc\n")
+    for labels, notes in ((None, 1), (names, 0)):
+        said: list[str] = []
+        _read_source(ExportOptions("PP-YOLOE_seg-N", small_weights, tmp_path, labels=labels), said.append)
+        assert sum("names of the 3 classes are not known: class 0, …; --labels FILE" in line for line in said) == notes
 
 
 @pytest.mark.parametrize(

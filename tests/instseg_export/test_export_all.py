@@ -73,8 +73,11 @@ def test_wrong_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert "expected either a model name or --all" in error_of("--weights", "official")
-    assert "expected either a model name or --all" in error_of("SOLOv2", "--all", "--weights", "official")
+    assert "a bundle's folder, or --all" in error_of("--weights", "official")
+    assert "a bundle's folder, or --all" in error_of("SOLOv2", "--all", "--weights", "official")
+    assert "unknown model 'SOLO-v2'; did you mean SOLOv2?" in error_of("SOLO-v2", "--weights", "official")
+    assert "SOLOv2: missing: --weights, the file or folder to read" in error_of("SOLOv2")
+    assert "--all: missing: --weights, the file or folder to read" in error_of("--all")
     assert "no weights: expected files named like Mask-RT-DETR-S.pdparams" in error_of("--all", "--weights", str(empty))
     assert "with --all, expected `official` or a folder" in error_of("--all", "--weights", str(tmp_path / "x"))
     shutil.copyfile(__file__, empty / "SOLOv2.pdparams")

@@ -92,6 +92,24 @@ def test_index_arithmetic_is_of_integers(seeded_bundle_of: BundleOf) -> None:
     assert len(largest) == 6 * 2
 
 
+@pytest.mark.slow
+def test_sizes_are_no_products(seeded_bundle_of: BundleOf) -> None:
+    """OpenVINO takes a size that is converted and multiplied for a rounded value, and then loads no INT8 stage."""
+    graph = onnx.load(seeded_bundle_of("SOLOv2") / "stages" / "model.onnx").graph
+    producers = {output: node for node in graph.node for output in node.output}
+    resizes = [node for node in graph.node if node.op_type == "Resize"]
+    assert len(resizes) == 16
+    for resize in resizes:
+        open_names = list(resize.input[3:])
+        assert open_names
+        while open_names:
+            node = producers.get(open_names.pop())
+            if node is None or node.op_type == "Shape":
+                continue
+            assert node.op_type != "Mul", (resize.name, node.name)
+            open_names += node.input
+
+
 @pytest.mark.parametrize("model", ["MaskRCNN-ResNet50", "MaskRCNN-ResNet50-FPN", "Cascade-MaskRCNN-ResNet50-FPN"])
 def test_decode_of_regions(model: str) -> None:
     built = build_model(model, 3)

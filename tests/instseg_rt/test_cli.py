@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -151,6 +152,9 @@ def test_errors_are_one_line(run: Run, tiny_bundle: Path, photos: Path, tmp_path
         (["--threshold", "2"], "threshold: expected"),
         (["--batch-size", "0"], "batch_size: expected"),
         (["--format", "json"], "need --save-path"),
+        (["--mask-format", "rle"], "need --save-path"),
+        (["--save-path", photos / "a.png"], "a.png is a file, expected a folder"),
+        (["--save-path", tmp_path, "--format", "coco", "--image-ids", photos / "a.png"], "not a valid JSON file"),
         (["--save-path", tmp_path, "--format", "png"], "--format: expected a list of"),
         (["--save-path", tmp_path, "--image-ids", "x.json"], "--image-ids is for --format coco"),
         (["--precision", "int3"], "int3"),
@@ -258,6 +262,8 @@ def test_doctor(run: Run) -> None:
         assert text in out
     report = json.loads(run("doctor", "--json")[1])
     assert report["usable"] is True
+    extras = importlib.metadata.metadata("instseg-rt").get_all("Provides-Extra") or []
+    assert {*extras} - {"dev"} <= {*report["Optional"]}
     assert report["Packages"]["numpy"] == np.__version__
 
 
@@ -305,7 +311,20 @@ def test_demo_that_finds_nothing(run: Run, tiny_bundle: Path, tmp_path: Path) ->
     code, out, _ = run("demo", tmp_path / "grey.png", "--bundle", tiny_bundle, "--output", tmp_path / "demo")
     assert code == 0
     assert "Nothing found with score > 0.5. tiny knows these classes: red, green, blue." in out
-    assert "instseg export" in out
+    assert "--threshold" in out
+    assert "COCO" not in out  # that hint is for the embedded model
+
+
+def test_demo_takes_no_folder(run: Run, tmp_path: Path) -> None:
+    code, _, err = run("demo", tmp_path)
+    assert code == 1
+    assert f"{tmp_path}: a folder, expected one image; `instseg predict` takes folders" in one_line(err)
+
+
+def test_demo_takes_no_negative_seed(run: Run) -> None:
+    code, _, err = run("demo", "--seed", -1)
+    assert code == 1
+    assert "--seed: expected a whole number from 0, found -1" in one_line(err)
 
 
 def test_demo_without_embedded_bundle(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

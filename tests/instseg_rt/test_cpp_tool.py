@@ -76,3 +76,13 @@ def test_a_missing_picture_is_one_line(tool: Path, tiny_bundle: Path, tmp_path: 
     assert "none.png" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "limits"), [("--threshold", "2", "from 0 to 1,"), ("--batch", "0", "from 1 to ")]
+)
+def test_limits_are_written_as_people_do(tool: Path, option: str, given: str, limits: str) -> None:
+    done = run(tool, "x.bundle", "x.png", option, given)
+    assert done.returncode == 2
+    assert f"{option} must be a number {limits}" in done.stderr
+    assert f"found '{given}'" in done.stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -154,6 +156,25 @@ print(len(next(results)))
         assert done.stdout.strip().isdigit()
 
 
+def test_ctrl_c_after_predictors_are_closed(tiny_bundle: Path) -> None:
+    """The stack for signals that OpenVINO gives a thread must not be gone with the predictors."""
+    script = f"""
+import os, signal, instseg_rt
+signal.signal(signal.SIGINT, signal.default_int_handler)
+predictors = [instseg_rt.Predictor({str(tiny_bundle)!r}, threads=1) for _ in range(2)]
+for predictor in predictors:
+    predictor.close()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    for options in ((), ("-X", "faulthandler")):  # faulthandler has a stack for signals too
+        command = [sys.executable, *options, "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "interrupted", "")
+
+
 def test_process_ends_while_a_thread_predicts(tiny_bundle: Path) -> None:
     script = f"""
 import threading, numpy, instseg_rt
@@ -298,6 +319,17 @@ def test_bundles_that_are_none(tmp_path: Path) -> None:
         Predictor(file)
     with pytest.raises(rt.Error, match=r"manifest\.yaml"):
         Predictor(tmp_path)
+    with pytest.raises(rt.IoError, match=r"instseg export MODEL --weights .*trained\.pdparams"):
+        Predictor(tmp_path / "trained.pdparams")
+    with pytest.raises(rt.IoError, match="instseg export SOLOv2 --weights official"):
+        Predictor("SOLOv2")
+
+
+@pytest.mark.parametrize("given", ["", "best_model"])
+def test_a_trainings_output_names_its_bundle(tmp_path: Path, tiny_bundle: Path, given: str) -> None:
+    shutil.copytree(tiny_bundle, tmp_path / "best_model" / "bundle")
+    with pytest.raises(rt.IoError, match=r"not a bundle; its bundle is .*best_model/bundle$"):
+        Predictor(tmp_path / given)
     with pytest.raises(rt.InvalidArgumentError, match="bundle: expected a path or the name"):
         Predictor(3)  # type: ignore[arg-type]
 
@@ -337,3 +369,27 @@ def test_public_names() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = rt.nothing
     assert rt.IoError("x").code == "io"
+
+
+def test_ctrl_c_that_another_thread_receives_ends_the_wait_for_an_image(
+    predictor: Predictor, colored_image: np.ndarray
+) -> None:
+    predicted, release, waited = threading.Event(), threading.Event(), []
+    # Tests that run in the background of a shell have SIGINT ignored.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def frames() -> Iterator[np.ndarray]:
+        yield colored_image
+        assert predicted.wait(20)
+        time.sleep(0.2)  # the other thread waits for this one again
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        waited.append(release.wait(20))
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            for _ in predictor.predict(frames()):
+                predicted.set()
+        assert waited == []
+    finally:
+        release.set()
+        signal.signal(signal.SIGINT, previous)

@@ -126,6 +126,13 @@ def test_arrays_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         one(np.zeros(shape, np.uint8))
 
 
+def test_common_mistakes_are_told_the_way_out() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"found 3x8x9; channels come last: image\.transpose\(1, 2, 0\)"):
+        one(np.zeros((3, 8, 9), np.uint8))
+    with pytest.raises(InvalidArgumentError, match=r"what cv2\.imread gives for a file that it cannot read"):
+        one(None)
+
+
 def test_an_iterator_may_reuse_its_array() -> None:
     def frames() -> Iterator[np.ndarray]:
         frame = np.zeros((2, 2, 3), np.uint8)

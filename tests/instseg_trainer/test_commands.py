@@ -272,7 +272,7 @@ def test_what_model_dir_means(
         (["Global.mode=predict"], "Predict.input: expected an image, folder, pattern or address"),
         (
             ["Global.mode=predict", "Predict.input=a.png", "Predict.kernel_option.run_mode=trt_fp32"],
-            "Predict.kernel_option.run_mode: trt_fp32 needs a TensorRT backend",
+            "Predict.kernel_option.run_mode: trt_fp32: only paddle is taken here",
         ),
         (["Global.mode=predict", "Predict.input=a.png", "Predict.model_dir=nowhere"], "there is no such folder"),
         (["Global.mode=predict", "Predict.input=a.png", "Predict.batch_size=0"], "batch_size"),

@@ -125,7 +125,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("Recipe.optimizer.parameter_groups=[{param: [a]}]", r"did you mean .*\.params\?"),
         ("Recipe.optimizer.parameter_groups=[{weight_decay: 0}]", r"params is missing"),
         ("Recipe.optimizer.parameter_groups=[a]", r"expected ParameterGroupConfig, found 'a'"),
-        ("Train.num_classes=1.5", r"Train\.num_classes: expected int or null, found 1\.5"),
+        ("Train.num_classes=1.5", r"^override 'Train\.num_classes=1\.5': Train\.num_classes: expected int or null"),
     ],
 )
 def test_wrong_overrides(override: str, message: str) -> None:

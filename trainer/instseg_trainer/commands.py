@@ -202,7 +202,8 @@ def predict(config: Config, threads: int | None = None) -> int:
     run_mode = settings.kernel_option.run_mode
     if run_mode != "paddle":
         raise ConfigError(
-            f"Predict.kernel_option.run_mode: {run_mode} needs a TensorRT backend, and there is none yet: use paddle"
+            f"Predict.kernel_option.run_mode: {run_mode}: only paddle is taken here; "
+            "`instseg predict BUNDLE --device gpu:0` runs a bundle's TensorRT engines (docs/tensorrt.md)"
         )
     device = parse_devices(config.Global.device).first
     from instseg_rt import create_model

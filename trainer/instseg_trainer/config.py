@@ -193,6 +193,7 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
     path = find_config(name)
     for layer, content in _layers(path):
         _merge(merged, content, str(layer), "")
+    overridden: dict[str, str] = {}
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or not key:
@@ -204,8 +205,9 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> Config:
         tree: Any = parsed
         for part in reversed(key.split(".")):
             tree = {part: tree}
-        _merge(merged, tree, f"override {text!r}", "")
-    return _build(Config, merged, str(path), "")
+        overridden[key] = f"override {text!r}"
+        _merge(merged, tree, overridden[key], "")
+    return _build(Config, merged, str(path), "", overridden)
 
 
 def _layers(path: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -261,7 +263,11 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any], source: str, prefix: s
             base[key] = value
 
 
-def _build(cls: Any, values: Mapping[str, Any], source: str, prefix: str) -> Any:
+def _build(
+    cls: Any, values: Mapping[str, Any], source: str, prefix: str, overridden: Mapping[str, str] | None = None
+) -> Any:
+    """overridden: of the keys that do not come from `source`, where they do."""
+    overridden = overridden or {}
     hints = typing.get_type_hints(cls)
     fields = dataclasses.fields(cls)
     for key in values:
@@ -275,9 +281,9 @@ def _build(cls: Any, values: Mapping[str, Any], source: str, prefix: str) -> Any
             continue
         value = values[item.name]
         if dataclasses.is_dataclass(kind):
-            arguments[item.name] = _build(kind, value, source, f"{key}.")
+            arguments[item.name] = _build(kind, value, source, f"{key}.", overridden)
         else:
-            arguments[item.name] = _checked(kind, value, source, key)
+            arguments[item.name] = _checked(kind, value, overridden.get(key, source), key)
     return cls(**arguments)
 
 
@@ -318,9 +324,11 @@ def _checked(kind: Any, value: Any, source: str, key: str) -> Any:
 
 
 def dataset_folder(config: Config) -> str:
-    """`Global.dataset_dir`. Raises `ConfigError` where it is null."""
+    """`Global.dataset_dir`. Raises `ConfigError` where it is null or no folder."""
     if config.Global.dataset_dir is None:
         raise ConfigError("Global.dataset_dir: expected the data set's folder (-o Global.dataset_dir=DIR)")
+    if not Path(config.Global.dataset_dir).is_dir():
+        raise ConfigError(f"Global.dataset_dir: there is no folder {config.Global.dataset_dir}")
     return config.Global.dataset_dir
 
 

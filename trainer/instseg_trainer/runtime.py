@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +17,24 @@ def prepare_cpu(threads: int | None = None) -> None:
     """Settings of the CPU's matrix library, which reads them once, when Paddle is imported: call this first.
 
     Paddle's wheel carries a library that gives processors of other makers than Intel its slowest code unless told
-    otherwise,
-    and runs one thread unless asked. What the user has set is left alone.
+    otherwise, and runs one thread unless asked. What the user has set is left alone. Imports Paddle.
     """
     count = str(threads or len(os.sched_getaffinity(0)))
     if "GenuineIntel" not in _cpu_vendor():
         os.environ.setdefault("MKL_DEBUG_CPU_TYPE", "5")
     os.environ.setdefault("OMP_NUM_THREADS", count)
     os.environ.setdefault("MKL_NUM_THREADS", count)
+    _import_paddle()
+
+
+def _import_paddle() -> None:
+    """Without its warning of several threads, which are meant here; what else the import says is passed on."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            importlib.import_module("paddle")
+    finally:
+        sys.stderr.writelines(line for line in said.getvalue().splitlines(True) if "OMP_NUM_THREADS" not in line)
 
 
 def _cpu_vendor() -> str:

@@ -152,6 +152,8 @@ def explain_missing(asked: str | None, error: UnsupportedError) -> UnsupportedEr
     known = backends()
     names = [backend["name"] for backend in known]
     if asked is not None and asked not in names:
+        if asked.startswith("tensorrt"):
+            return UnsupportedError(f"backend {asked!r} is not in this build: docs/cpp.md says how it is built")
         hint = did_you_mean(asked, names)
         return UnsupportedError(f"backend {asked!r} is not known{hint} (known: {', '.join(names)})")
     if asked is None and not any(backend["available"] for backend in known if backend["path"] is not None):

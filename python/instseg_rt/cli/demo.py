@@ -11,11 +11,13 @@ from rich.text import Text
 
 from instseg_rt.cli.console import stdout_console, table
 from instseg_rt.cli.predict import add_runtime_arguments
-from instseg_rt.embedded import default_bundle
+from instseg_rt.embedded import default_bundle, embedded_bundles
+from instseg_rt.errors import InvalidArgumentError
 from instseg_rt.predictor import Predictor
 from instseg_rt.result import Result
 
 SCENE_SIZE = 640  # pixels, both sides
+_SHOWN_LABELS = 10  # of a model's classes, where nothing was found
 
 _EPILOG = """\
 Without IMAGE a 3-D scene is rendered, of the kind that the embedded model was trained on.
@@ -46,6 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict, print the table, write picture and JSON."""
+    if args.seed < 0:
+        raise InvalidArgumentError(f"--seed: expected a whole number from 0, found {args.seed}")
+    if args.image is not None and Path(args.image).is_dir():
+        raise InvalidArgumentError(f"{args.image}: a folder, expected one image; `instseg predict` takes folders")
     with Predictor(
         args.bundle or default_bundle(),
         device=args.device,
@@ -101,9 +107,14 @@ def _summary(title: str, result: Result, where: str, picture: Path, data: Path) 
 
 def _nothing_found(predictor: Predictor, threshold: float | None) -> str:
     limit = predictor.threshold if threshold is None else threshold
+    labels = predictor.labels
+    more = f", … ({len(labels) - _SHOWN_LABELS} more)" if len(labels) > _SHOWN_LABELS else ""
+    classes = ", ".join(labels[:_SHOWN_LABELS]) + more
+    found = f"Nothing found with score > {limit:g}. {predictor.info.model} knows these classes: {classes}."
+    if Path(predictor.info.path) not in embedded_bundles().values():
+        return f"{found}\n`--threshold` takes a lower limit."
     return (
-        f"Nothing found with score > {limit:g}. "
-        f"{predictor.info.model} knows these classes: {', '.join(predictor.labels)}.\n"
+        f"{found}\n"
         "For everyday photos take a model with the 80 COCO classes: `instseg models` says where the\n"
         "official weights are, `instseg export` makes a bundle, `instseg demo IMAGE --bundle BUNDLE` runs it."
     )

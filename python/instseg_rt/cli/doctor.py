@@ -38,6 +38,8 @@ _EXTRAS = {
     "train": ("paddlepaddle", "faster-coco-eval", "matplotlib"),
     "export": ("paddlepaddle", "paddle2onnx", "onnx", "onnxslim", "onnxruntime"),
     "onnxruntime": ("onnxruntime",),
+    "int8": ("nncf", "onnx", "onnxruntime"),
+    "tensorboard": ("tensorboard",),
     "tensorrt": ("tensorrt",),
     "rtx": ("tensorrt-rtx",),
     "Result.img, non-Latin labels": ("pillow",),

@@ -27,6 +27,7 @@ an http(s) or rtsp address, or camera:0. One line per image goes to stdout; with
 folder:
   json   <name>_res.json      PaddleX's result
   img    <name>_res.<jpg…>    the image with its instances drawn in
+                              (<name>-2_res…, <name>-3_res… where images have the same name)
   coco   coco_results.json    all instances as COCO results; image ids count from 1 and are listed in
                               coco_images.json, unless --image-ids names an annotation file that has them
 
@@ -50,7 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask-format",
         choices=get_args(MaskFormat),
-        default="crop",
         help="masks in the JSON: crop = PaddleX's nested lists, rle = compact COCO RLE (default: crop)",
     )
     parser.add_argument("--image-ids", type=Path, metavar="FILE", help="COCO annotations to take image ids from")
@@ -127,16 +127,20 @@ def describe(result: Result) -> str:
 
 def _result_files(args: argparse.Namespace) -> ResultFiles | None:
     if args.save_path is None:
-        if args.format is not None or args.image_ids is not None:
-            raise InvalidArgumentError("--format and --image-ids need --save-path, the folder to write to")
+        if any(option is not None for option in (args.format, args.mask_format, args.image_ids)):
+            raise InvalidArgumentError(
+                "--format, --mask-format and --image-ids need --save-path, the folder to write to"
+            )
         return None
+    if args.save_path.is_file():
+        raise InvalidArgumentError(f"--save-path: {args.save_path} is a file, expected a folder")
     formats = (args.format or "json,img").split(",")
     for name in formats:
         if name not in FORMATS:
             raise InvalidArgumentError(f"--format: expected a list of {', '.join(FORMATS)}; found {name!r}")
     if args.image_ids is not None and "coco" not in formats:
         raise InvalidArgumentError("--image-ids is for --format coco")
-    return ResultFiles(args.save_path, formats, args.mask_format, args.image_ids)
+    return ResultFiles(args.save_path, formats, args.mask_format or "crop", args.image_ids)
 
 
 def _camera(text: str) -> int:
@@ -170,7 +174,9 @@ class _ImageIds:
             try:
                 images = json.loads(read_bytes(annotations))["images"]
                 self._by_name = {Path(image["file_name"]).name: int(image["id"]) for image in images}
-            except (ValueError, KeyError, TypeError) as error:
+            except ValueError as error:
+                raise IoError(f"{annotations}: expected COCO annotations, not a valid JSON file: {error}") from error
+            except (KeyError, TypeError) as error:
                 raise IoError(
                     f"{annotations}: expected COCO annotations with images[].file_name and .id: {error!r}"
                 ) from error

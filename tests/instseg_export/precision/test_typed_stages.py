@@ -137,7 +137,7 @@ def test_errors_in_words(bundle: Path, capsys: pytest.CaptureFixture[str], argum
 
 def test_a_name_that_is_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "gone.bundle"), "--precision", "fp16"]) == 1
-    assert "gone.bundle: no bundle, and --weights and --output are missing for a model" in capsys.readouterr().err
+    assert "gone.bundle: no bundle there, and no model's name (see `instseg models`)" in capsys.readouterr().err
 
 
 def test_large_values_stay_float32(bundle: Path) -> None:

@@ -187,6 +187,13 @@ def test_unknown_names(tiny_bundle: Path, name: str, hint: str) -> None:
     assert str(caught.value).startswith(f"backend {name!r} is not known{hint} (known: openvino, ")
 
 
+def test_a_plugin_of_another_build_is_no_wrong_name(tiny_bundle: Path) -> None:
+    if any(entry["name"] == "tensorrt" for entry in rt.backends()):
+        pytest.skip("this build has the TensorRT plug-in")
+    with pytest.raises(rt.UnsupportedError, match=r"^backend 'tensorrt' is not in this build: docs/cpp\.md"):
+        Predictor(tiny_bundle, backend="tensorrt")
+
+
 def test_a_plugin_that_cannot_be_loaded_names_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {"name": "openvino", "path": "/x.so", "available": False, "version": None, "error": "no libopenvino"}
     monkeypatch.setattr(_core, "backends", lambda: [broken])

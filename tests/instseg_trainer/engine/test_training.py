@@ -135,6 +135,10 @@ def test_resuming_from_nothing(scenes: Path, tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("Global.dataset_dir=null", r"Global\.dataset_dir: expected the data set's folder"),
+        ("Global.dataset_dir=nowhere", r"Global\.dataset_dir: there is no folder nowhere"),
+        ("Train.epochs_iters=0", r"Train\.epochs_iters: expected a number from 1, found 0"),
+        ("Train.batch_size=0", r"Train\.batch_size: expected a number from 1, found 0"),
+        (f"Global.output={__file__}", r"Global\.output: .*test_training\.py is a file, expected a folder"),
         ("Train.num_classes=3", r"Train\.num_classes: 3, but .*instance_train\.json has 5 categories"),
         ("Recipe.image_size=[100, 64]", r"each a multiple of 32, found \[100, 64\]"),
         ("Recipe.optimizer.type=sgd", r"expected momentum or adamw, found 'sgd'"),

@@ -20,6 +20,7 @@ import yaml
 
 from ..errors import CheckpointError
 from ..weights import read_pdparams, write_pdparams
+from .saved_models import saved_epochs
 
 _PATTERN = re.compile(r"iter_(\d+)")
 
@@ -88,7 +89,11 @@ def load_checkpoint(output: Path) -> Checkpoint:
     """Raises `CheckpointError` where there is nothing to resume from or a file is damaged."""
     path = latest_checkpoint(output)
     if path is None:
-        raise CheckpointError(f"{output}: nothing to resume from (expected {output / 'checkpoints'}/iter_*)")
+        hint = "".join(
+            f"; its newest epoch is Train.resume_path={output / f'epoch_{epoch}' / f'epoch_{epoch}.pdparams'}"
+            for epoch in saved_epochs(output)[:1]
+        )
+        raise CheckpointError(f"{output}: nothing to resume from (expected {output / 'checkpoints'}/iter_*){hint}")
     states = path / "model.pdstates"
     try:
         state = TrainingState(**yaml.safe_load(states.read_text(encoding="utf-8")))

@@ -55,7 +55,8 @@ class TrainingLog:
 
     def say(self, text: str) -> None:
         self._text.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        self.console.print(text, markup=False, highlight=False)
+        # A line stays a line, in a file as well: the terminal wraps it.
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def iteration(
         self,

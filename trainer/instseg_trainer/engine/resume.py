@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..config import Config
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ConfigError
 from ..weights import read_pdparams, read_states
 from .checkpoint import Checkpoint, TrainingState, load_checkpoint
 from .saved_models import best_up_to
@@ -16,9 +16,14 @@ _WEIGHTS = ".pdparams"
 
 
 def output_folder(config: Config) -> Path:
-    """Where the training writes: the folder that it goes on with, or `Global.output`."""
+    """Where the training writes: the folder that it goes on with, or `Global.output`. `ConfigError` for a file."""
     path = config.Train.resume_path
-    return Path(config.Global.output if path is None or path.endswith(_WEIGHTS) else path)
+    key, given = "Global.output", config.Global.output
+    if path is not None and not path.endswith(_WEIGHTS):
+        key, given = "Train.resume_path", path
+    if Path(given).is_file():
+        raise ConfigError(f"{key}: {given} is a file, expected a folder")
+    return Path(given)
 
 
 def load_resumed(config: Config, fresh: TrainingState) -> Checkpoint | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from dataclasses import asdict
 
 import paddle
@@ -27,6 +28,7 @@ from .ema import ModelEMA
 from .evaluate import evaluate_model
 from .freeze import apply_freezing
 from .inputs import misses_evaluation_size, pad_stride, sized_input, training_steps
+from .interrupt import Interrupt
 from .log import TrainingLog
 from .optimizer import build_optimizer
 from .precision import Precision
@@ -76,8 +78,13 @@ class Trainer:
             categories=self.train_set.categories,
         )
         num_classes = len(self.train_set.categories)
-        if recipe.accumulate < 1:
-            raise ConfigError(f"Recipe.accumulate: expected a number from 1, found {recipe.accumulate}")
+        for key, value in (
+            ("Train.epochs_iters", train.epochs_iters),
+            ("Train.batch_size", train.batch_size),
+            ("Recipe.accumulate", recipe.accumulate),
+        ):
+            if value < 1:
+                raise ConfigError(f"{key}: expected a number from 1, found {value}")
         if train.num_classes is not None and train.num_classes != num_classes:
             raise ConfigError(
                 f"Train.num_classes: {train.num_classes}, but {self.train_set.annotation_file} has "
@@ -118,10 +125,14 @@ class Trainer:
         self._curves_drawn = time.monotonic()
 
     def run(self) -> TrainingResult:
-        """Trains to the end. KeyboardInterrupt leaves the last checkpoint behind and goes up."""
+        """Trains to the end. Ctrl-C leaves a checkpoint behind and raises KeyboardInterrupt; several processes, which
+        would have to stop at the same iteration, leave the last one behind.
+        """
         # The optimizer's state goes by names that Paddle counts up: they must come out the same when a training is
         # resumed.
-        with paddle.utils.unique_name.guard():
+        with paddle.utils.unique_name.guard(), warnings.catch_warnings():
+            # Paddle's norms say so in every training.
+            warnings.filterwarnings("ignore", "When training, we now always track global mean and variance")
             return self._run()
 
     def _run(self) -> TrainingResult:
@@ -181,7 +192,10 @@ class Trainer:
             f"tensors to train, of {sum(p.size for p in self.model.parameters()) / 1e6:.2f} million"
         )
         log.say(f"train: {self.train_set.summary()}")
-        log.say(f"val: {self.val_set.summary()}")
+        val = self.val_set.summary()
+        log.say(f"val: {val}")
+        if not val.instances:
+            log.say("note: val has no instance: there is no mask AP (-1), and the newest weights count as the best")
         if misses_evaluation_size(self.steps, self.input_spec):
             log.say(
                 f"note: the sizes in Recipe.augmentation leave out {self.input_spec.height}x{self.input_spec.width}, "
@@ -193,7 +207,8 @@ class Trainer:
         loss = log.last_loss
         first_epoch, start = divmod(self.state.iteration, per_epoch)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=log.console, transient=True) as progress:
+        alone = self.world.size == 1
+        with Interrupt(alone) as interrupt, Progress(*columns, console=log.console, transient=True) as progress:
             bar = progress.add_task("train", total=train.epochs_iters * per_epoch, completed=self.state.iteration)
             # A training that had stopped early has nothing left to do.
             for epoch in range(first_epoch, first_epoch if self.early_stop.reached else train.epochs_iters):
@@ -223,8 +238,10 @@ class Trainer:
                         description=f"epoch {epoch + 1}/{train.epochs_iters} loss {loss:.3f}",
                     )
                     # An epoch's last iteration is not saved before its evaluation: a resumed training would skip that.
-                    if self.state.iteration % per_epoch and self._unsaved() >= self.config.Recipe.checkpoint_interval:
-                        self._save(ema)
+                    if self.state.iteration % per_epoch:
+                        if interrupt.asked or self._unsaved() >= self.config.Recipe.checkpoint_interval:
+                            self._save(ema)
+                        self._stop_where(interrupt.asked, log)
                     ready = time.perf_counter()
                 last = epoch + 1 == train.epochs_iters
                 if last or (train.eval_interval > 0 and (epoch + 1) % train.eval_interval == 0):
@@ -233,11 +250,22 @@ class Trainer:
                         waited = self.early_stop.waited
                         log.say(f"stopped after epoch {epoch + 1}: {waited} evaluations without a better mask AP")
                         last = True
-                if last or self._unsaved() >= self.config.Recipe.checkpoint_interval * _EPOCH_END_SHARE:
+                due = self._unsaved() >= self.config.Recipe.checkpoint_interval * _EPOCH_END_SHARE
+                if last or due or interrupt.asked:
                     self._save(ema)
+                self._stop_where(interrupt.asked, log)
                 if last:
                     break
         return loss
+
+    def _stop_where(self, asked: bool, log: TrainingLog) -> None:
+        """Ends an interrupted training, whose checkpoint is written."""
+        if asked:
+            log.say(
+                f"interrupted at iteration {self.state.iteration}; to go on: "
+                f"instseg train -c {self.output / 'config.yaml'} -o Train.resume_path={self.output}"
+            )
+            raise KeyboardInterrupt
 
     def _unsaved(self) -> int:
         """Iterations since the last checkpoint."""

@@ -85,7 +85,9 @@ class _MaskFeatureBranch(nn.Layer):
         for convolution in self._convolutions:
             feature = F.relu(convolution(feature))
             if self._doubles:
-                feature = _resize(feature, 2 * feature.shape[2], 2 * feature.shape[3])
+                height, width = feature.shape[2:]
+                # Not 2 * height: paddle2onnx makes a product of floats of it, which OpenVINO's INT8 takes for a scale.
+                feature = _resize(feature, height + height, width + width)
         return feature
 
 
