@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from end_to_end import find_bundles
+from instseg_rt.benchmark.peers import BF16, PADDLEX
+from instseg_rt.benchmark.ratios import PairedRatio, paired_ratio
 from instseg_rt.models import find_model
 from report import REPORTS, BenchmarkError, environment, run, write_report
 from stage_operations import OperationCounter, operations_per_second
@@ -29,6 +31,9 @@ _COLUMNS = (
     "PaddleX, ms",
     "PaddleX / bundle",
     "95%",
+    "bf16, ms",
+    "PaddleX / bf16",
+    "95%",
     "networks, ms",
     "rest",
     "GFLOP",
@@ -41,7 +46,8 @@ ONEDNN_VARIABLE = "PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT"
 @dataclass(frozen=True)
 class Row:
     """Medians of whole calls, and of the ratios of the pairs with their 95% interval. rest: what a call takes above the
-    networks, as a share of them. of_peak: of the operations that the machine can do in the networks' time.
+    networks, as a share of them. of_peak: of the operations that the machine can do in the networks' time. bf16: the
+    same bundle in this precision, where it was measured.
     """
 
     model: str
@@ -57,6 +63,8 @@ class Row:
     of_peak: float
     onednn: bool
     notes: list[str]
+    bf16_ms: float | None = None
+    bf16_ratio: PairedRatio | None = None
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -66,6 +74,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--paddlex-python", type=Path, required=True, metavar="PATH", help="of PaddleX's environment")
     parser.add_argument("--image", type=Path, required=True, metavar="PHOTO")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of these models")
+    parser.add_argument("--bf16", action="store_true", help="also the bundle in bfloat16, in the same turns")
     parser.add_argument("--duration", type=float, default=10.0, metavar="S", help="of each (default: %(default)g)")
     parser.add_argument("--warm-up", type=float, default=15.0, metavar="S", help="at most (default: %(default)g)")
     parser.add_argument(
@@ -105,7 +114,8 @@ def measure(bundle: Path, arguments: argparse.Namespace) -> Path:
     command = [
         *(sys.executable, "-m", "instseg_rt", "benchmark", str(bundle), "--json", str(file)),
         *("--images", str(arguments.image), "--threshold", str(threshold)),
-        *("--duration", str(arguments.duration), "--warm-up", str(arguments.warm_up), "--compare", "paddlex"),
+        *("--duration", str(arguments.duration), "--warm-up", str(arguments.warm_up)),
+        *("--compare", ",".join([PADDLEX, *[BF16] * arguments.bf16])),
         *("--paddlex-python", str(arguments.paddlex_python), "--paddlex-model", str(arguments.models / name)),
     ]
     error = ""
@@ -133,7 +143,8 @@ def measure(bundle: Path, arguments: argparse.Namespace) -> Path:
 def make_row(report: dict[str, Any], operations: float, rate: float) -> Row:
     """From the JSON of one run with its peer. rate: operations per second that the machine can do."""
     (measured,) = report["runs"]
-    (peer,) = measured["comparisons"]
+    peers = {peer["peer"]: peer for peer in measured["comparisons"]}
+    peer, bf16 = peers[PADDLEX], peers.get(BF16)
     statistics, total = measured["samples"]["statistics"], peer["ratios"]["total"]
     bundle_ms, networks_ms = statistics["total"]["median"], statistics["inference"]["median"]
     return Row(
@@ -150,6 +161,8 @@ def make_row(report: dict[str, Any], operations: float, rate: float) -> Row:
         of_peak=operations / rate / (networks_ms / 1e3),
         onednn=report["environment"]["variables"].get(ONEDNN_VARIABLE) != "False",
         notes=measured["notes"],
+        bf16_ms=bf16 and bf16["samples"]["statistics"]["total"]["median"],
+        bf16_ratio=bf16 and paired_ratio(*(each["samples"]["samples_ms"]["total"] for each in (bf16, peer))),
     )
 
 
@@ -161,11 +174,19 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{row.paddlex_ms:.0f}",
         f"{row.ratio:.1f}",
         f"{row.low:.1f} to {row.high:.1f}",
+        *_bf16_cells(row),
         f"{row.networks_ms:.0f}",
         f"{row.rest:.1%}",
         f"{row.operations / 1e9:.0f}",
         f"{row.of_peak:.0%}",
     )
+
+
+def _bf16_cells(row: Row) -> tuple[str, str, str]:
+    if row.bf16_ms is None or row.bf16_ratio is None:
+        return ("–",) * 3
+    ratio = row.bf16_ratio
+    return f"{row.bf16_ms:.0f}", f"{ratio.median:.1f}", f"{ratio.low:.1f} to {ratio.high:.1f}"
 
 
 def main() -> None:

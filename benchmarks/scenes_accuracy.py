@@ -74,11 +74,11 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def predict(bundle: str | Path, folder: Path, truth: dict[str, Any], threads: int | None) -> Detections:
-    """Everything that the bundle finds in the images of a COCO file, whatever its score."""
+    """Everything that the bundle finds in the images of a COCO file, whatever its score, in float32."""
     from instseg_rt import Predictor
 
     names = {category["id"]: category["name"] for category in truth["categories"]}
-    with Predictor(bundle, threshold=0.0, threads=threads) as predictor:
+    with Predictor(bundle, precision="fp32", threshold=0.0, threads=threads) as predictor:
         found = dict(zip(predictor.info.category_ids, predictor.labels))
         if found != names:
             raise BenchmarkError(

@@ -7,6 +7,7 @@ Ratios are the medians over the rounds. --repeat is small by default: a round of
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import sys
 import tempfile
@@ -60,6 +61,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
     parser.add_argument("--image", type=Path, metavar="FILE", help="default: a rendered scene")
     parser.add_argument("--threshold", type=float, metavar="T", help="default: the bundle's")
+    parser.add_argument("--precision", default="auto", help="of the network (default: the bundle's, else fp32)")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="images of a batch (default: %(default)s)")
     parser.add_argument("--streams", type=int, default=2, metavar="N", help="calls at a time (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=5, metavar="N", help="rounds (default: %(default)s)")
@@ -75,9 +77,10 @@ def parse_arguments() -> argparse.Namespace:
 def measure(bundle: Path, image: np.ndarray, arguments: argparse.Namespace) -> Row:
     """All rounds of a bundle, after one that is not counted."""
     images = [image] * arguments.batch
+    make = functools.partial(Predictor, bundle, precision=arguments.precision, threshold=arguments.threshold)
     with (
-        Predictor(bundle, threshold=arguments.threshold) as one,
-        Predictor(bundle, threshold=arguments.threshold, contexts=arguments.streams) as several,
+        make(contexts=1) as one,
+        make(contexts=arguments.streams) as several,
         ThreadPoolExecutor(arguments.streams) as threads,
     ):
         if arguments.batch > one.info.batch.max:
@@ -105,7 +108,7 @@ def measure(bundle: Path, image: np.ndarray, arguments: argparse.Namespace) -> R
                 ways[way]()
                 if number > 0:
                     seconds[way].append(time.perf_counter() - start)
-        return Row(one.info.model, *seconds)
+        return Row(f"{one.info.model}, {one.precision}", *seconds)
 
 
 def cells(row: Row, images: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "backends/backend.hpp"
+#include "backends/precision_choice.hpp"
 #include "backends/session.hpp"
 #include "context_pool.hpp"
 #include "core/parallel.hpp"
@@ -153,6 +154,7 @@ struct Predictor::Impl {
                              [this](const Backend& b) { return has_engines_for(bundle, b); })),
         backend_name(backend->name()),
         backend_version(backend->version()),
+        precision(chosen_precision(asked.precision, bundle, *backend, asked.device)),
         family(create_family(bundle, [this](const StageSpec& stage) { return compile(stage); })),
         ops_choice(choose_ops(*backend, *family, bundle, asked.device)),
         pool(pool_threads(asked.threads)),
@@ -160,8 +162,8 @@ struct Predictor::Impl {
 
   // For the family, which keeps the session.
   [[nodiscard]] std::unique_ptr<Session> compile(const StageSpec& stage) {
-    const SessionOptions session{options.device,   options.precision, options.threads,
-                                 options.contexts, bundle.batch,      bundle.path};
+    const SessionOptions session{options.device,   precision,    options.threads,
+                                 options.contexts, bundle.batch, bundle.path};
     auto compiled = std::make_unique<Session>(backend, stage, session);
     sessions.push_back(compiled.get());
     return compiled;
@@ -257,6 +259,7 @@ struct Predictor::Impl {
   const std::shared_ptr<const Backend> backend;
   const std::string backend_name;
   const std::string backend_version;
+  const std::string precision;           // never "auto"
   std::vector<const Session*> sessions;  // the family's
   const std::unique_ptr<Family> family;
   const OpsChoice ops_choice;
@@ -327,7 +330,7 @@ const BundleInfo& Predictor::bundle() const noexcept { return impl_->bundle; }
 const std::string& Predictor::device() const noexcept { return impl_->options.device; }
 const std::string& Predictor::backend() const noexcept { return impl_->backend_name; }
 const std::string& Predictor::backend_version() const noexcept { return impl_->backend_version; }
-const std::string& Predictor::precision() const noexcept { return impl_->options.precision; }
+const std::string& Predictor::precision() const noexcept { return impl_->precision; }
 float Predictor::threshold() const noexcept { return impl_->threshold; }
 const OpsPlace& Predictor::ops() const noexcept { return impl_->ops_choice.place; }
 

@@ -133,6 +133,7 @@ def export_bundle(options: ExportOptions, say: Callable[[str], None] = lambda _l
             "stages": entries,
             "decode": source.family.decode(model),
             "threshold": DEFAULT_THRESHOLD,
+            "default_precision": source.family.default_precision,
             "provenance": provenance(source.trained.file, options.opset, options.half_weights),
             "verification": {
                 "images": len(images),

@@ -189,6 +189,7 @@ void bind_bundle(py::module_& module) {
       .def_readonly("stages", &BundleInfo::stages)
       .def_readonly("decode", &BundleInfo::decode)
       .def_readonly("threshold", &BundleInfo::threshold)
+      .def_readonly("default_precision", &BundleInfo::default_precision)
       .def_readonly("provenance", &BundleInfo::provenance)
       .def_readonly("verification", &BundleInfo::verification)
       .def("__repr__", [](const BundleInfo& info) {

@@ -119,6 +119,7 @@ void register_python_backend(const std::string& name, const py::function& factor
                         nullptr,
                         nullptr,
                         nullptr,
+                        nullptr,
                         nullptr};
   slots()[slot] = backend.get();
   try {

@@ -145,6 +145,8 @@ class BundleInfo:
     @property
     def threshold(self) -> float: ...
     @property
+    def default_precision(self) -> str: ...
+    @property
     def provenance(self) -> str:
         """YAML text; empty where the manifest has none."""
     @property
@@ -331,7 +333,7 @@ class Predictor:
         bundle: str | bytes | os.PathLike[str],
         device: str = "cpu",
         backend: str = "",
-        precision: str = "fp32",
+        precision: str = "auto",
         threshold: float | None = None,
         threads: int = 0,
         contexts: int = 1,

@@ -42,8 +42,9 @@ class Predictor(Closing):
     bundle: path of a bundle directory, or the name of one that is embedded in the package.
     device: "cpu", "gpu:0". backend: name of the backend that runs the stages (see
     `instseg_rt.backends`); None takes the plug-in that fits the device.
-    precision: "fp32", or a lower one that the backend can compute in ("bf16", "fp16"); "int8": the bundle's INT8
-        stages (`instseg-export BUNDLE --precision int8`).
+    precision: "auto" takes the bundle's `default_precision` where the processor is faster in it, else "fp32"; on a GPU
+        that of the bundle's engines, "fp32" where it has both. "fp32", or a lower one that the backend can compute
+        in ("bf16", "fp16"); "int8": the bundle's INT8 stages (`instseg-export BUNDLE --precision int8`).
     threshold: instances with score > threshold are kept; None takes the bundle's.
     threads: CPU threads of one inference; None takes all cores. contexts: inferences that can run at the same
     time.
@@ -60,7 +61,7 @@ class Predictor(Closing):
         *,
         device: str = "cpu",
         backend: str | None = None,
-        precision: str = "fp32",
+        precision: str = "auto",
         threshold: float | None = None,
         threads: int | None = None,
         contexts: int = 1,

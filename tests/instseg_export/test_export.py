@@ -85,6 +85,7 @@ def test_options(small_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     )
     info = instseg_rt.load_bundle(output)
     assert info.labels == ["a", "b", "c"]
+    assert info.default_precision == "bf16"
     assert (info.input.height, info.input.width) == (64, 96)
     assert (info.batch.min, info.batch.opt, info.batch.max) == (1, 2, 4)
     size = sum(p.stat().st_size for p in output.rglob("*") if p.is_file())

@@ -26,7 +26,7 @@ def test_detections_of_the_reference(shared: Path, seeded_bundle_of: Callable[[s
     family = find_model(model).family
     equal: list[bool] = []
     # Seeded weights give low scores: all that the model's own thresholds leave is compared.
-    with instseg_rt.Predictor(seeded_bundle_of(model), threshold=0.0) as predictor:
+    with instseg_rt.Predictor(seeded_bundle_of(model), precision="fp32", threshold=0.0) as predictor:
         for image in IMAGES:
             result = predictor(reference.folder / "images" / f"{image}.png")
             rows, masks = reference.detections(image)

@@ -251,6 +251,25 @@ def test_description(predictor: Predictor, tiny_bundle: Path) -> None:
     assert predictor.ops == "cpu"
 
 
+def test_the_default_precision_is_the_bundles(tmp_path: Path, tiny_bundle: Path) -> None:
+    openvino = pytest.importorskip("openvino")
+    has_bf16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    bundle = tmp_path / "default.bundle"
+    shutil.copytree(tiny_bundle, bundle)
+    manifest = bundle / "manifest.yaml"
+    manifest.write_text(manifest.read_text() + "\ndefault_precision: bf16\n")
+    with Predictor(bundle) as predictor:
+        assert predictor.info.default_precision == "bf16"
+        assert predictor.precision == ("bf16" if has_bf16 else "fp32")
+    with Predictor(bundle, precision="fp32") as predictor:
+        assert predictor.precision == "fp32"
+    with Predictor(bundle, backend="onnxruntime") as predictor:  # computes in the types of the graph
+        assert predictor.precision == "fp32"
+    manifest.write_text(manifest.read_text().replace("precision: bf16", "precision: fp16"))
+    with pytest.raises(rt.BadBundleError, match=r"'default_precision'.*bf16.*fp16"):
+        Predictor(bundle)
+
+
 def test_timings(predictor: Predictor, colored_image: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), colored_image)

@@ -125,7 +125,9 @@ struct BundleInfo {
   BatchSpec batch;
   std::vector<StageSpec> stages;
   std::map<std::string, DecodeValue> decode;
-  float threshold = 0.0F;    // default of Predictor: detections with score > this
+  float threshold = 0.0F;  // default of Predictor: detections with score > this
+  // "fp32" or "bf16": what `precision="auto"` may take on a CPU, as measured for this model
+  std::string default_precision = "fp32";
   std::string provenance;    // YAML text; empty where the manifest has none
   std::string verification;  // YAML text; empty where the manifest has none
 };

@@ -46,7 +46,7 @@ typedef struct instseg_predictor_options {
   size_t struct_size;
   const char* device;    /* null: "cpu" */
   const char* backend;   /* null: the first that can use the device */
-  const char* precision; /* "fp32", "fp16", "bf16" or "int8"; null: "fp32" */
+  const char* precision; /* "auto", "fp32", "fp16", "bf16" or "int8"; null: "auto" */
   float threshold;       /* detections with score > this; negative: the bundle's */
   int32_t threads;       /* CPU threads; 0: all cores */
   int32_t contexts;      /* calls that can run at the same time; 0: 1 */

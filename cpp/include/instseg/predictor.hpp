@@ -22,8 +22,10 @@ struct PredictorOptions {
   std::string device = "cpu";  // what the network runs on
   std::string backend{};  // what runs it, e.g. "openvino"; empty: the first that can use the device
   // "fp32", "fp16" or "bf16", which a backend refuses where it cannot compute in it; "int8": the
-  // bundle's INT8 stages (`instseg-export BUNDLE --precision int8`)
-  std::string precision = "fp32";
+  // bundle's INT8 stages (`instseg-export BUNDLE --precision int8`). "auto": the bundle's
+  // default_precision where the hardware is faster in it, else "fp32"; with a backend that runs
+  // engines "fp32" where the bundle has such an engine, else "fp16" where it has one of these.
+  std::string precision = "auto";
   std::optional<float> threshold{};  // keep detections with score > this; empty: the bundle's
   int threads = 0;   // CPU threads for the network and the native code; 0: all cores
   int contexts = 1;  // calls that can run at the same time; each has buffers of its own
@@ -95,7 +97,7 @@ class INSTSEG_API Predictor {
   [[nodiscard]] const std::string& backend() const noexcept;  // e.g. "openvino"
   [[nodiscard]] const std::string& backend_version()
       const noexcept;  // of the library that the backend uses
-  [[nodiscard]] const std::string& precision() const noexcept;
+  [[nodiscard]] const std::string& precision() const noexcept;  // never "auto"
   [[nodiscard]] float threshold() const noexcept;
   [[nodiscard]] const OpsPlace& ops() const noexcept;
   // One entry per stage; none where the backend counts nothing. May be called while others predict.

@@ -162,6 +162,11 @@ bool Backend::supports_device(const std::string& device) const {
   return functions_->supports_device(device.c_str()) != 0;
 }
 
+bool Backend::favours_precision(const std::string& device, const std::string& precision) const {
+  return functions_->favours_precision != nullptr &&
+         functions_->favours_precision(device.c_str(), precision.c_str()) != 0;
+}
+
 instseg_device_info Backend::describe(const std::string& device) const {
   instseg_device_info info{};
   info.struct_size = sizeof(info);

@@ -35,6 +35,9 @@ class Backend {
   [[nodiscard]] bool has_device_memory() const noexcept {
     return (functions_->features & INSTSEG_FEATURE_DEVICE_MEMORY) != 0;
   }
+  // Does the hardware compute faster in this precision than in "fp32"?
+  [[nodiscard]] bool favours_precision(const std::string& device,
+                                       const std::string& precision) const;
   // Throws Error, unsupported for the most part, that says why the device cannot be used.
   [[nodiscard]] instseg_device_info describe(const std::string& device) const;
 

@@ -15,7 +15,7 @@ extern "C" {
 #endif
 
 /* Changes with every change of what is declared here. */
-#define INSTSEG_BACKEND_ABI_VERSION 3u
+#define INSTSEG_BACKEND_ABI_VERSION 4u
 
 #define INSTSEG_BACKEND_EXPORT __attribute__((visibility("default")))
 
@@ -199,6 +199,10 @@ typedef struct instseg_backend {
   /* The stream that the context's work is put on, a cudaStream_t; the same as long as the context,
    * and the same for all contexts of a group. Null without INSTSEG_FEATURE_DEVICE_MEMORY. */
   void* (*context_stream)(const instseg_context* context);
+
+  /* 1 when the hardware of a device that it supports computes in `precision` faster than in "fp32",
+   * so that it is worth taking where it is accurate enough, else 0. Null: 0 for all. */
+  int32_t (*favours_precision)(const char* device, const char* precision);
 } instseg_backend;
 
 /* Returns the plug-in's functions, or null where it does not know `abi_version`. The struct lives

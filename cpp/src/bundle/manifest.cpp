@@ -226,6 +226,10 @@ BundleInfo read_manifest(const ManifestNode& root, const fs::path& bundle) {
     info.decode.emplace(key, read_decode_value(decode.at(key)));
   }
   info.threshold = static_cast<float>(root.at("threshold").number(0.0, 1.0));
+  if (const std::optional<ManifestNode> precision = root.find("default_precision")) {
+    (void)precision->choice({"fp32", "bf16"});
+    info.default_precision = precision->text();
+  }
   info.provenance = yaml_text(root, "provenance");
   info.verification = yaml_text(root, "verification");
   return info;

@@ -170,6 +170,7 @@ extern "C" const instseg_backend* instseg_backend_entry(uint32_t) {
                                        nullptr,
                                        nullptr,
                                        nullptr,
+                                       nullptr,
                                        nullptr};
   return &backend;
 }

@@ -101,6 +101,7 @@ TEST_F(BundleTest, ReadsEverything) {
   EXPECT_FALSE(info.stages[0].outputs[3].shape[0].fixed());
   EXPECT_EQ(std::get<std::int64_t>(info.decode.at("nms_top_k")), 1000);
   EXPECT_FLOAT_EQ(info.threshold, 0.25F);
+  EXPECT_EQ(info.default_precision, "fp32");
   EXPECT_NE(info.provenance.find("x.pdparams"), std::string::npos);
   EXPECT_EQ(info.verification, "");
 }

@@ -19,7 +19,7 @@ options:
   --mask-format crop|rle   masks in the JSON: 0/1 cut to the box, or COCO RLE (default crop)
   --device D               default cpu
   --backend B              default: the first that can use the device
-  --precision P            fp32, fp16, bf16 or int8 (default fp32)
+  --precision P            fp32, fp16, bf16, int8 or auto (default auto: the bundle's, else fp32)
   --threads N              CPU threads, 0 for all cores (default 0)
 
 example:

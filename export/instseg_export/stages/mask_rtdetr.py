@@ -38,4 +38,4 @@ def _build(model: MaskRTDETR) -> list[Stage]:
     return [Stage("model", _Model(model), (image_input(spec.height, spec.width),), outputs, _compare)]
 
 
-STAGES = FamilyStages("transformer.score_head.bias", _build, image_examples)
+STAGES = FamilyStages("transformer.score_head.bias", _build, image_examples, default_precision="bf16")

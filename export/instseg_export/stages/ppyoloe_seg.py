@@ -32,4 +32,4 @@ def _build(model: PPYOLOESeg) -> list[Stage]:
     return [Stage("model", _Model(model), (image_input(spec.height, spec.width),), outputs)]
 
 
-STAGES = FamilyStages("yolo_head.pred_cls.0.bias", _build, image_examples)
+STAGES = FamilyStages("yolo_head.pred_cls.0.bias", _build, image_examples, default_precision="bf16")

@@ -36,4 +36,4 @@ def _build(model: SOLOv2) -> list[Stage]:
     return [Stage("model", _Model(model), (image_input("height", "width"),), outputs, _compare)]
 
 
-STAGES = FamilyStages("solov2_head.solo_cate.bias", _build, image_examples)
+STAGES = FamilyStages("solov2_head.solo_cate.bias", _build, image_examples, default_precision="bf16")

@@ -53,13 +53,15 @@ class FamilyStages:
 
     classifier: name of a weight with one value per class. build: a model -> its stages, in the order in which they run.
     examples: (model, images (B, 3, H, W)) -> the inputs of each stage for these images, by its name.
-    decode: a model -> the manifest's section `decode`.
+    decode: a model -> the manifest's section `decode`. default_precision: the manifest's; bf16 where its mask AP is at
+    most 0.003 below that of fp32 (docs/decisions/0004-default-precision.md has the figures).
     """
 
     classifier: str
     build: Callable[[Any], list[Stage]]
     examples: Callable[[Any, NDArray[np.float32]], dict[str, Arrays]]
     decode: Callable[[Any], dict[str, Any]] = _decode_of_model
+    default_precision: str = "fp32"
 
 
 def image_input(height: int | str, width: int | str) -> StageTensor:

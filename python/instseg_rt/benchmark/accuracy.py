@@ -44,6 +44,8 @@ class AccuracyCheck:
         if not (dataset / ANNOTATIONS).is_file():
             raise BenchmarkError(f"{dataset}: expected a COCO data set with {ANNOTATIONS} and {IMAGES}/")
         self._file = _read(dataset / ANNOTATIONS)
+        if not self._file.images:
+            raise BenchmarkError(f"{self._file.path}: has no images to evaluate on")
 
     def check(self, predictor: Predictor) -> None:
         """Raises `BenchmarkError` when the bundle's categories are not the data set's."""

@@ -18,18 +18,18 @@ from instseg_rt.suggest import did_you_mean
 class Options:
     """bundles: paths or names of embedded ones. images: files, folders, patterns; none: a rendered scene.
 
-    precisions, batches, streams: every combination is measured, for every bundle. threads: CPU threads of one call,
-    None for all cores. threshold: None for the bundle's. limits: of each measurement; warm_up_s: of each warm-up.
-    qps: arrivals a second of the server scenario, whose 99th percentile shall be at most latency_bound_ms; seed: of
-    the arrivals. compare: peers; paddlex_python, paddlex_model: what that peer runs with. dataset: a COCO folder for
-    AP.
+    precisions, batches, streams: every combination is measured, for every bundle; without precisions the bundle's
+    default, with peers fp32. threads: CPU threads of one call, None for all cores. threshold: None for the bundle's.
+    limits: of each measurement; warm_up_s: of each warm-up. qps: arrivals a second of the server scenario, whose 99th
+    percentile shall be at most latency_bound_ms; seed: of the arrivals. compare: peers; paddlex_python, paddlex_model:
+    what that peer runs with. dataset: a COCO folder for AP.
     """
 
     bundles: tuple[str, ...]
     images: tuple[str, ...] = ()
     device: str = "cpu"
     backend: str | None = None
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[str, ...] = ()
     batches: tuple[int, ...] = (1,)
     streams: tuple[int, ...] = (1,)
     threads: int | None = None
@@ -46,6 +46,8 @@ class Options:
     dataset: Path | None = None
 
     def __post_init__(self) -> None:
+        if not self.precisions:
+            object.__setattr__(self, "precisions", ("fp32",) if self.compare else ("auto",))
         for name, values in (("batch", self.batches), ("streams", self.streams)):
             if not values or min(values) < 1:
                 raise BenchmarkError(f"--{name}: expected whole numbers of at least 1, found {list(values)}")

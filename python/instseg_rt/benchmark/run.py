@@ -17,7 +17,7 @@ from instseg_rt.benchmark.errors import BenchmarkError
 from instseg_rt.benchmark.images import image_files
 from instseg_rt.benchmark.noise import NoiseProbe, noise_notes, variation_percent
 from instseg_rt.benchmark.options import Options, combinations
-from instseg_rt.benchmark.peers import PADDLEX
+from instseg_rt.benchmark.peers import BF16, PADDLEX
 from instseg_rt.benchmark.peers.found import Peer, check_agreement
 from instseg_rt.benchmark.ratios import paired_ratio
 from instseg_rt.benchmark.records import Comparison, Configuration, Report, Run, Samples, ServerFigures
@@ -56,7 +56,7 @@ def run_benchmark(
                 with bench.predictor(make_predictor, bundle, precision, streams) as (predictor, load_s):
                     if check is not None:
                         check.check(predictor)
-                    bench.measure_batches(predictor, bundle, streams, load_s)
+                    bench.measure_batches(predictor, make_predictor, bundle, streams, load_s)
                     key = bundle, precision
                     if check is not None and key not in evaluated:
                         evaluated[key] = check.measure(predictor)
@@ -99,7 +99,9 @@ class _Bench:
                 raise BenchmarkError(f"--batch: {max(options.batches)}, but the largest batch of {bundle} is {largest}")
             yield predictor, self._clock.now() - start
 
-    def measure_batches(self, predictor: Predictor, bundle: str, streams: int, load_s: float) -> None:
+    def measure_batches(
+        self, predictor: Predictor, make: MakePredictor, bundle: str, streams: int, load_s: float
+    ) -> None:
         """A run for each batch size goes to the report."""
         for batch in self._options.batches:
             configuration = Configuration(
@@ -115,7 +117,7 @@ class _Bench:
                 threshold=predictor.threshold,
             )
             with contextlib.ExitStack() as stack:
-                peers = [self._peer(name, predictor, stack) for name in self._options.compare]
+                peers = [self._peer(name, predictor, make, stack) for name in self._options.compare]
                 measurement = _Measurement(self._options, configuration, self._images, self._clock, predictor, peers)
                 run = measurement.run(load_s)
             if run is not None:
@@ -124,7 +126,7 @@ class _Bench:
             if measurement.interrupted:
                 raise KeyboardInterrupt
 
-    def _peer(self, name: str, predictor: Predictor, stack: contextlib.ExitStack) -> Peer:
+    def _peer(self, name: str, predictor: Predictor, make: MakePredictor, stack: contextlib.ExitStack) -> Peer:
         options = self._options
         peer: Peer
         if name == PADDLEX:
@@ -134,6 +136,18 @@ class _Bench:
             peer = PaddlexPeer(
                 options.paddlex_python, options.paddlex_model, predictor.info, predictor.threshold, options.threads
             )
+        elif name == BF16:
+            from instseg_rt.benchmark.peers.own_precision import OwnPrecisionPeer
+
+            other = make(
+                predictor.info.path,
+                device=options.device,
+                backend=options.backend,
+                precision=name,
+                threshold=predictor.threshold,
+                threads=options.threads,
+            )
+            peer = OwnPrecisionPeer(other, self._clock)
         else:
             from instseg_rt.benchmark.peers.pipeline import PipelinePeer
 
@@ -215,14 +229,16 @@ class _Measurement:
         )
 
     def _first_pass(self) -> int:
-        """The number of instances in the images; the peers must find the same."""
+        """The number of instances in the images; peers that must agree find the same."""
         found: list[int] = []
         self._predictor.warm_up(self._configuration.batch)
         for query in self._queries:
             results, _ = self._ours.predict(query)
             found += [len(result) for result in results]
             for peer in self._peers:
-                check_agreement(peer.name, query[0], results[0], peer.find(query[0]))
+                seen = peer.find(query[0])
+                if peer.must_agree:
+                    check_agreement(peer.name, query[0], results[0], seen)
         if (streams := self._configuration.streams) > 1:
             # So that every stream has seen sizes of the images.
             passes = Limits(0.0, min_calls=streams * len(self._queries))

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         images=tuple(args.images),
         device=args.device,
         backend=args.backend,
-        precisions=words(args.precision),
+        precisions=() if args.precision == "auto" else words(args.precision),
         batches=numbers(args.batch, "--batch"),
         streams=numbers(args.streams, "--streams"),
         threads=args.threads,

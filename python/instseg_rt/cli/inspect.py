@@ -91,6 +91,7 @@ def _data(info: _core.BundleInfo, engines: Sequence[ListedEngine]) -> dict[str, 
         "engines": [engine.data() for engine in engines],
         "decode": info.decode,
         "threshold": info.threshold,
+        "default_precision": info.default_precision,
         "provenance": yaml.safe_load(info.provenance),
         "verification": yaml.safe_load(info.verification),
     }
@@ -113,6 +114,10 @@ def input_text(spec: _core.InputSpec) -> str:
     return f"{spec.color}, aspect ratio kept: {sides}, resized {how}{padding}"
 
 
+def _precision_text(default: str) -> str:
+    return default if default == "fp32" else f"{default} on processors that are faster in it, else fp32"
+
+
 def _rows(info: _core.BundleInfo, engines: Sequence[ListedEngine]) -> list[tuple[str, object]]:
     spec, batch = info.input, info.batch
     rows: list[tuple[str, object]] = [
@@ -122,6 +127,7 @@ def _rows(info: _core.BundleInfo, engines: Sequence[ListedEngine]) -> list[tuple
         ("input", input_text(spec)),
         ("batch", f"{batch.min} to {batch.max}; engines are built for {batch.opt}"),
         ("threshold", f"score > {info.threshold:g}"),
+        ("precision", _precision_text(info.default_precision)),
         (
             "decode",
             "\n".join(

@@ -60,7 +60,9 @@ def add_runtime_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that choose what a bundle runs on."""
     parser.add_argument("--device", default="cpu", help="cpu, or gpu:0 with a backend that has one (default: cpu)")
     parser.add_argument(
-        "--precision", default="fp32", help="fp32, bf16, fp16, or int8 where the bundle has INT8 stages (default: fp32)"
+        "--precision",
+        default="auto",
+        help="fp32, bf16, fp16, or int8 where the bundle has INT8 stages (default: the bundle's, else fp32)",
     )
     parser.add_argument(
         "--backend", help="what runs the stages (default: the plug-in for the device; see `instseg doctor`)"

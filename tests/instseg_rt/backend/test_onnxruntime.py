@@ -39,7 +39,10 @@ def assert_same(found: Result, expected: Result) -> None:
 
 def compare(bundle: Path, images: list[np.ndarray], threshold: float) -> int:
     """Single images and batches of several sizes; returns the number of detections."""
-    with Predictor(bundle, threads=2) as plugin, Predictor(bundle, backend="onnxruntime", threads=2) as other:
+    with (
+        Predictor(bundle, precision="fp32", threads=2) as plugin,
+        Predictor(bundle, backend="onnxruntime", threads=2) as other,
+    ):
         assert other.backend.startswith("onnxruntime 1.")
         count = 0
         for batch_size in (1, 2, 3):

@@ -88,6 +88,9 @@ class FakePredictor:
     def predict(self, images: Sequence[Path], batch_size: int = 1) -> Iterator[Result]:
         return self._run(len(images))
 
+    def close(self) -> None:
+        self.bundle = "closed"
+
     def warm_up(self, batch_size: int) -> None:
         self.warmed_up.append(batch_size)
 

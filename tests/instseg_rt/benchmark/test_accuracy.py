@@ -90,7 +90,11 @@ def test_other_categories_are_refused(dataset: Path, tiny_bundle: Path) -> None:
 def test_what_is_no_data_set(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="expected a COCO data set"):
         AccuracyCheck(tmp_path)
-    (dataset / "annotations" / "instance_val.json").write_text("{")
+    file = dataset / "annotations" / "instance_val.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"images": [], "annotations": []}))
+    with pytest.raises(BenchmarkError, match="no images to evaluate on"):
+        AccuracyCheck(dataset)
+    file.write_text("{")
     with pytest.raises(BenchmarkError, match="not a valid JSON"):
         AccuracyCheck(dataset)
 

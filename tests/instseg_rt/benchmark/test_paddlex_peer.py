@@ -34,7 +34,7 @@ print("a greeting on stdout")
 
 class _Model:
     def __init__(self, folder):
-        self._predictor = instseg_rt.Predictor((Path(folder) / "bundle.txt").read_text(), threads=1)
+        self._predictor = instseg_rt.Predictor((Path(folder) / "bundle.txt").read_text(), precision="fp32", threads=1)
         self._whole_masks = self._predictor.info.family == "solov2"
 
     def predict(self, image, batch_size, threshold):

@@ -47,7 +47,7 @@ def test_agreement_on_the_embedded_bundle(name: str, tmp_path: Path) -> None:
     if not embedded_bundles():
         pytest.skip("no bundle is embedded in this installation")
     (scene,) = image_files((), tmp_path)
-    with Predictor(default_bundle()) as predictor:
+    with Predictor(default_bundle(), precision="fp32") as predictor:
         peer = make_peer(name, predictor)
         ours, theirs = predictor(scene), peer.find(scene)
         assert len(ours) >= 2

@@ -63,6 +63,19 @@ def test_single_stream(clock: FakeClock, photo: Path) -> None:
     assert factory.made[0].calls == 1 + 15 + 100
 
 
+def test_the_bundle_itself_in_another_precision(clock: FakeClock, photo: Path) -> None:
+    factory = Factory(clock)
+    report, _ = run(clock, factory, photo, precisions=("fp32",), threads=2, threshold=0.25, compare=("bf16",))
+    (comparison,) = report.runs[0].comparisons
+    assert (comparison.peer, comparison.version) == ("bf16", "fake 1.0")
+    assert comparison.ratios["total"].median == pytest.approx(1.0)
+    first, other = factory.made
+    assert [first.precision, other.precision] == ["fp32", "bf16"]
+    assert {key: other.options[key] for key in ("threads", "threshold")} == {"threads": 2, "threshold": 0.25}
+    assert other.calls == first.calls  # in turns
+    assert other.bundle == "closed"
+
+
 def test_every_combination(clock: FakeClock, photo: Path) -> None:
     factory = Factory(clock)
     report, _ = run(clock, factory, photo, bundles=("x", "y"), batches=(1, 4), precisions=("fp32", "bf16"))

@@ -20,12 +20,13 @@ def evaluate_bundle(
     *,
     on_progress: Callable[[int], None] = lambda _count: None,
 ) -> tuple[CocoMetrics, CocoEvaluator]:
-    """Predicts every image of `dataset` with every detection the bundle gives (no score threshold of its own).
+    """Predicts every image of `dataset` with every detection the bundle gives (no score threshold of its own), in
+    float32, as Paddle does; `instseg benchmark --ap` evaluates other precisions.
 
     Raises `ConfigError` when the bundle's categories are not the data set's.
     """
     evaluator = CocoEvaluator(dataset.annotation_file)
-    with instseg_rt.Predictor(bundle, threshold=0.0) as predictor:
+    with instseg_rt.Predictor(bundle, precision="fp32", threshold=0.0) as predictor:
         category_ids = predictor.info.category_ids
         if tuple(category_ids) != tuple(dataset.category_ids):
             raise ConfigError(

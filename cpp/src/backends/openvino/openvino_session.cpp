@@ -41,17 +41,20 @@ ov::element::Type inference_precision(const std::string& precision) {
       "precision '" + precision + "' is not known here; it runs fp32, fp16, bf16 and int8");
 }
 
+// OpenVINO's name for it.
+const char* capability(const ov::element::Type& precision) {
+  return precision == ov::element::bf16 ? "BF16" : "FP16";
+}
+
 // OpenVINO takes a precision that the processor cannot do as a wish, and computes in another one.
 void check_precision(const ov::element::Type& precision) {
   if (precision == ov::element::f32) {
     return;
   }
-  const char* capability = precision == ov::element::bf16 ? "BF16" : "FP16";
-  const std::vector<std::string> known = core().get_property("CPU", ov::device::capabilities);
-  if (std::find(known.begin(), known.end(), capability) == known.end()) {
-    throw StatusError(
-        INSTSEG_STATUS_UNSUPPORTED,
-        "this processor does not compute in " + std::string(capability) + "; use precision fp32");
+  if (!computes_in(precision)) {
+    throw StatusError(INSTSEG_STATUS_UNSUPPORTED, "this processor does not compute in " +
+                                                      std::string(capability(precision)) +
+                                                      "; use precision fp32");
   }
 }
 
@@ -142,6 +145,11 @@ void set_batch(ov::Model& model, const ov::Dimension& batch) {
 }
 
 }  // namespace
+
+bool computes_in(const ov::element::Type& precision) {
+  const std::vector<std::string> known = core().get_property("CPU", ov::device::capabilities);
+  return std::find(known.begin(), known.end(), capability(precision)) != known.end();
+}
 
 OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_options& options)
     : contexts_(options.contexts), image_by_image_(options.independent_images != 0) {

@@ -12,6 +12,9 @@
 
 namespace instseg::openvino_backend {
 
+// Does this processor have instructions for the type? Otherwise OpenVINO takes another one.
+bool computes_in(const ov::element::Type& precision);
+
 // One input or output: what the core is told about it, and what OpenVINO needs to wrap memory for
 // it.
 struct Port {

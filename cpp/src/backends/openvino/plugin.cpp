@@ -25,6 +25,17 @@ namespace {
 
 std::int32_t supports_device(const char* device) { return std::strcmp(device, "cpu") == 0 ? 1 : 0; }
 
+std::int32_t favours_precision(const char* device, const char* precision) {
+  try {
+    return supports_device(device) != 0 && std::strcmp(precision, "bf16") == 0 &&
+                   instseg::openvino_backend::computes_in(ov::element::bf16)
+               ? 1
+               : 0;
+  } catch (const std::exception&) {  // a faulty installation, which session_create reports
+    return 0;
+  }
+}
+
 std::int32_t session_create(const char* path, const instseg_session_options* options,
                             instseg_session** session, instseg_message* message) {
   return guarded(message, [&] {
@@ -85,6 +96,7 @@ extern "C" const instseg_backend* instseg_backend_entry(uint32_t abi_version) {
                                        nullptr,
                                        nullptr,
                                        nullptr,
-                                       nullptr};
+                                       nullptr,
+                                       favours_precision};
   return abi_version == INSTSEG_BACKEND_ABI_VERSION ? &backend : nullptr;
 }

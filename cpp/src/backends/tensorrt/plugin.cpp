@@ -173,6 +173,7 @@ extern "C" const instseg_backend* instseg_backend_entry(uint32_t abi_version) {
                                        device_describe,
                                        session_statistics,
                                        context_enqueue,
-                                       context_stream};
+                                       context_stream,
+                                       nullptr};
   return abi_version == INSTSEG_BACKEND_ABI_VERSION ? &backend : nullptr;
 }

@@ -36,7 +36,12 @@ class Found:
 
 
 class Peer(Protocol):
-    """A subject that can also show what it finds."""
+    """A subject that can also show what it finds.
+
+    must_agree: whether that must be what the bundle finds in float32.
+    """
+
+    must_agree: bool
 
     @property
     def name(self) -> str: ...

@@ -35,6 +35,7 @@ class PaddlexPeer:
     """
 
     name = PADDLEX
+    must_agree = True
 
     def __init__(self, python: Path, model: Path, bundle: BundleInfo, threshold: float, threads: int | None) -> None:
         if not (model / _DESCRIPTION).is_file():

@@ -33,6 +33,7 @@ class PipelinePeer:
     """
 
     process_id = None
+    must_agree = True
 
     def __init__(self, name: str, bundle: BundleInfo, threshold: float, threads: int | None, clock: Clock) -> None:
         if bundle.family not in _FAMILIES:
