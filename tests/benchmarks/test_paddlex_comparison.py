@@ -76,7 +76,8 @@ def test_row(tmp_path: Path) -> None:
 
     statistics = {"total": {"median": 110.0}, "inference": {"median": 100.0}}
     peer = {
-        "samples": {"statistics": {"total": {"median": 990.0}}},
+        "peer": "paddlex",
+        "samples": {"statistics": {"total": {"median": 990.0}}, "samples_ms": {"total": [980.0, 990.0, 1000.0]}},
         "ratios": {"total": {"median": 9.0, "low": 8.5, "high": 9.5, "pairs": 10}},
     }
     measured = {
@@ -89,7 +90,10 @@ def test_row(tmp_path: Path) -> None:
     report = {"runs": [measured], "environment": {"variables": {ONEDNN_VARIABLE: "False"}}}
     row = make_row(report, operations=10e9, rate=200e9)
     assert (row.ratio, row.rest, row.of_peak, row.onednn) == (9.0, pytest.approx(0.1), pytest.approx(0.5), False)
-    assert cells(row) == ("M *", "7", "110", "990", "9.0", "8.5 to 9.5", "100", "10.0%", "10", "50%")
+    assert cells(row) == ("M *", "7", "110", "990", "9.0", "8.5 to 9.5", *"–––", "100", "10.0%", "10", "50%")
+    bf16 = {"statistics": {"total": {"median": 55.0}}, "samples_ms": {"total": [49.0, 55.0, 50.0]}}
+    measured["comparisons"] = [{"peer": "bf16", "samples": bf16}, peer]
+    assert cells(make_row(report, operations=10e9, rate=200e9))[6:9] == ("55", "20.0", "18.0 to 20.0")
 
 
 def compare(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -109,6 +113,8 @@ def test_goes_on_from_reports_and_names_what_failed(tmp_path: Path, photo: Path)
         *("--warm-up", "0", "--compare", "openvino", "--json", str(reports / "PP-YOLOE_seg-N.json")),
     ]
     subprocess.run(benchmark, check=True, capture_output=True, timeout=120)
+    file = reports / "PP-YOLOE_seg-N.json"
+    file.write_text(file.read_text().replace('"peer": "openvino"', '"peer": "paddlex"'))
     python = ("--paddlex-python", tmp_path / "no python", "--image", photo, "--reports", reports)
     done = compare(bundles, tmp_path / "models", *python, "--report", tmp_path / "all.json")
     assert done.returncode == 0, done.stderr
