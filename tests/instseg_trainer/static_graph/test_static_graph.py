@@ -83,8 +83,9 @@ def test_graph_and_its_description(tmp_path: Path, noise: np.ndarray) -> None:
     assert [step["type"] for step in description["Preprocess"]] == ["Resize", "NormalizeImage", "Permute"]
     assert description["Preprocess"][0]["target_size"] == list(SMALL["stretch"])
 
-    # More than one image is an error, not one image's result.
-    with pytest.raises(ValueError, match="ReshapeOp"):
+    # More than one image is an error, not one image's result. Paddle runs operators side by side: which of them
+    # complains first, that of one image's sizes or the choice of one image's rows, is not always the same.
+    with pytest.raises((ValueError, IndexError), match=r"ReshapeOp|OutOfRangeError"):
         run_graph(tmp_path / "first", tuple(paddle.concat([tensor] * 2) for tensor in inputs))
 
 
