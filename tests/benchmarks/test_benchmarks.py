@@ -23,6 +23,7 @@ SCRIPTS = (
     "ops.py",
     "paddlex_comparison.py",
     "postprocess.py",
+    "precision_noise.py",
     "scenes_accuracy.py",
     "size.py",
     "throughput.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ import pytest
 from tests.conftest import REPOSITORY
 
 import instseg_rt
+from instseg_rt.benchmark.early_stopping import estimate
+from instseg_rt.benchmark.statistics import compute_statistics
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +71,49 @@ def test_the_same_json(tool: Path, tiny_bundle: Path, pictures: list[Path], tmp_
         for first, second in zip(a["boxes"], b["boxes"], strict=True):
             assert first["label"] == second["label"]
             np.testing.assert_allclose(first["coordinate"], second["coordinate"], atol=1e-3)
+
+
+@pytest.mark.parametrize(("streams", "scenario"), [(1, "single-stream"), (2, "offline")])
+def test_the_same_figures_as_the_benchmark(
+    tool: Path, tiny_bundle: Path, pictures: list[Path], tmp_path: Path, streams: int, scenario: str
+) -> None:
+    """Of the samples that the tool has written, by the definitions of `instseg benchmark`."""
+    report = tmp_path / "report.json"
+    images = pictures[:3]
+    done = run(tool, tiny_bundle, *images, "--duration", 0.5, "--batch", 2, "--streams", streams, "--report", report)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    assert (found["scenario"], found["images"], found["configuration"]["streams"]) == (scenario, 3, streams)
+    assert found["environment"]["cores"] == len(os.sched_getaffinity(0))
+    assert found["instances"] == sum(len(result["boxes"]) for result in python_json(tiny_bundle, images, 0.5))
+    samples = found["samples"]["samples_ms"]
+    calls = len(samples["total"])
+    assert calls >= 10
+    assert found["images_per_second"] == pytest.approx(2 * calls / found["elapsed_s"])
+    for stage, statistics in found["samples"]["statistics"].items():
+        assert statistics == pytest.approx(dataclasses.asdict(compute_statistics(samples[stage])))
+    assert list(samples) == ["decode", "preprocess", "inference", "postprocess", "total"]
+    parts = np.sum([samples[stage] for stage in list(samples)[:-1]], axis=0)
+    assert (np.array(samples["total"]) >= parts - 1e-3).all()
+    estimates = [estimate(samples["total"], percentile) for percentile in (90, 99) if streams == 1]
+    assert found["early_stopping"] == [dataclasses.asdict(each) for each in estimates]
+    assert scenario in done.stdout
+
+
+def test_options_that_do_not_go_together(tool: Path, tiny_bundle: Path, pictures: list[Path]) -> None:
+    done = run(tool, tiny_bundle, pictures[0], "--report", "report.json")
+    assert done.returncode == 2
+    assert done.stderr == "instseg_run: --report needs --duration; instseg_run --help tells more\n"
+
+
+@pytest.mark.parametrize("option", ["--report", "--json"])
+def test_a_missing_folder_is_told_before_the_work(
+    tool: Path, tiny_bundle: Path, pictures: list[Path], tmp_path: Path, option: str
+) -> None:
+    file = tmp_path / "none" / "out.json"
+    done = run(tool, tiny_bundle, pictures[0], "--duration", 3600, option, file)
+    assert done.returncode == 1
+    assert done.stderr == f"instseg_run: error: cannot write {file}: there is no folder {file.parent}\n"
 
 
 def test_a_missing_picture_is_one_line(tool: Path, tiny_bundle: Path, tmp_path: Path) -> None:

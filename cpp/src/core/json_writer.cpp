@@ -149,6 +149,11 @@ void JsonWriter::number(double value) {
   append_number(out_, value);
 }
 
+void JsonWriter::boolean(bool value) {
+  separate();
+  out_ += value ? "true" : "false";
+}
+
 void JsonWriter::null() {
   separate();
   out_ += "null";

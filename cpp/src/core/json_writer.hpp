@@ -21,6 +21,7 @@ class JsonWriter {
   void text(std::string_view value);  // UTF-8; bytes that are none are replaced by U+FFFD
   void integer(std::int64_t value);
   void number(double value);  // shortest text that reads back as the same double
+  void boolean(bool value);
   void null();
 
   [[nodiscard]] std::string take() { return std::move(out_); }

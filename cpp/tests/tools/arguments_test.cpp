@@ -21,6 +21,17 @@ TEST(Arguments, Everything) {
   EXPECT_EQ(parsed->predictor.threads, 3);
 }
 
+TEST(Arguments, Benchmark) {
+  const auto parsed = parse_arguments(
+      {"b", "1.jpg", "--duration", "2.5", "--streams", "3", "--report=r.json", "--json", "o.json"});
+  ASSERT_TRUE(parsed);
+  EXPECT_DOUBLE_EQ(parsed->duration_s.value(), 2.5);
+  EXPECT_EQ(parsed->predictor.contexts, 3);
+  EXPECT_EQ(parsed->report, "r.json");
+  EXPECT_EQ(parsed->json, "o.json");
+  EXPECT_FALSE(parse_arguments({"b", "1.jpg"})->duration_s);
+}
+
 TEST(Arguments, Help) { EXPECT_FALSE(parse_arguments({"b", "--help"})); }
 
 TEST(Arguments, Wrong) {
@@ -31,6 +42,12 @@ TEST(Arguments, Wrong) {
   EXPECT_THROW((void)parse_arguments({"b", "i", "--batch", "2x"}), UsageError);
   EXPECT_THROW((void)parse_arguments({"b", "i", "--threshold", "nan"}), UsageError);
   EXPECT_THROW((void)parse_arguments({"b", "i", "--mask-format", "png"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--streams", "2"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--report=r"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--duration", "1", "--repeat", "2"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--duration=1", "--warm-up=2"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--duration", "-1"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--duration", "1", "--streams", "0"}), UsageError);
   EXPECT_THROW((void)parse_arguments({"b", "i", "--colour", "red"}), UsageError);
 }
 

@@ -31,6 +31,12 @@ TEST(Statistics, FewSamples) {
   EXPECT_DOUBLE_EQ(three.p90, 3.0);
 }
 
+TEST(Statistics, VariationOfAllSamples) {
+  EXPECT_DOUBLE_EQ(compute_statistics({1.0, 3.0}).cv_percent, 50.0);
+  EXPECT_DOUBLE_EQ(compute_statistics({2.0, 2.0}).cv_percent, 0.0);
+  EXPECT_DOUBLE_EQ(compute_statistics({0.0}).cv_percent, 0.0);
+}
+
 TEST(Statistics, TableLeavesOutEmptyRows) {
   const std::string table = format_table({{"one", {1.0}}, {"none", {}}});
   EXPECT_NE(table.find("one"), std::string::npos);

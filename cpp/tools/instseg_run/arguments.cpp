@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <set>
 
 namespace instseg::run {
 
@@ -15,6 +16,10 @@ options:
   --batch N                images per network call (default 1)
   --repeat N               measured passes over all images (default 1)
   --warm-up N              passes before them that are not measured (default 1)
+  --duration S             measure as `instseg benchmark` does: warm-up until calls take as long as
+                           each other, then calls for S seconds, from files to results
+  --streams N              with --duration: calls at the same time (default 1)
+  --report FILE            with --duration: write every sample and the figures as JSON
   --json FILE              write the results as a JSON list in PaddleX's format
   --mask-format crop|rle   masks in the JSON: 0/1 cut to the box, or COCO RLE (default crop)
   --device D               default cpu
@@ -24,6 +29,7 @@ options:
 
 example:
   instseg_run PP-YOLOE_seg-S.bundle street.jpg --threshold 0.4 --json street.json --repeat 50
+  instseg_run PP-YOLOE_seg-S.bundle street.jpg --duration 10 --report latency.json
 )";
 
 namespace {
@@ -56,6 +62,8 @@ void set_option(Arguments& parsed, const std::string& option, const std::string&
   constexpr int kMaxBatch = 1024;
   constexpr int kMaxPasses = 10'000'000;
   constexpr int kMaxThreads = 1024;
+  constexpr int kMaxStreams = 1024;
+  constexpr double kMaxSeconds = 1e6;
   if (option == "--threshold") {
     parsed.predictor.threshold = parse_number(option, value, 0.0F, 1.0F);
   } else if (option == "--batch") {
@@ -66,6 +74,12 @@ void set_option(Arguments& parsed, const std::string& option, const std::string&
     parsed.warm_up = parse_number(option, value, 0, kMaxPasses);
   } else if (option == "--threads") {
     parsed.predictor.threads = parse_number(option, value, 0, kMaxThreads);
+  } else if (option == "--duration") {
+    parsed.duration_s = parse_number(option, value, 0.0, kMaxSeconds);
+  } else if (option == "--streams") {
+    parsed.predictor.contexts = parse_number(option, value, 1, kMaxStreams);
+  } else if (option == "--report") {
+    parsed.report = value;
   } else if (option == "--json") {
     parsed.json = value;
   } else if (option == "--mask-format") {
@@ -81,11 +95,27 @@ void set_option(Arguments& parsed, const std::string& option, const std::string&
   }
 }
 
+// Options that mean nothing beside each other: better an error than one that is not heeded.
+void check_combination(const std::set<std::string>& given) {
+  const bool duration = given.contains("--duration");
+  for (const char* const option : {"--streams", "--report"}) {
+    if (given.contains(option) && !duration) {
+      throw UsageError(std::string(option) + " needs --duration");
+    }
+  }
+  for (const char* const option : {"--repeat", "--warm-up"}) {
+    if (given.contains(option) && duration) {
+      throw UsageError(std::string(option) + " and --duration cannot go together");
+    }
+  }
+}
+
 }  // namespace
 
 std::optional<Arguments> parse_arguments(const std::vector<std::string>& arguments) {
   Arguments parsed;
   std::vector<std::string> positional;
+  std::set<std::string> given;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const std::string& argument = arguments[i];
     if (argument == "-h" || argument == "--help") {
@@ -96,6 +126,7 @@ std::optional<Arguments> parse_arguments(const std::vector<std::string>& argumen
       continue;
     }
     const std::size_t equals = argument.find('=');
+    given.insert(argument.substr(0, equals));
     if (equals != std::string::npos) {
       set_option(parsed, argument.substr(0, equals), argument.substr(equals + 1));
     } else if (i + 1 < arguments.size()) {
@@ -104,6 +135,7 @@ std::optional<Arguments> parse_arguments(const std::vector<std::string>& argumen
       throw UsageError(argument + " needs a value");
     }
   }
+  check_combination(given);
   if (positional.size() < 2) {
     throw UsageError("a bundle and at least one image are needed");
   }

@@ -18,6 +18,9 @@ struct Arguments {
   int repeat = 1;   // measured passes over all images
   int warm_up = 1;  // passes that are not measured
   std::optional<std::filesystem::path> json;
+  // Of the benchmark, which runs instead of `repeat` passes where there is a duration.
+  std::optional<double> duration_s;
+  std::optional<std::filesystem::path> report;
   MaskFormat mask_format = MaskFormat::crop;
 };
 

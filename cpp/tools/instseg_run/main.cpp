@@ -2,14 +2,15 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
-#include <filesystem>
-#include <fstream>
+#include <ostream>
 #include <string>
 #include <vector>
 
 #include "instseg/predictor.hpp"
 #include "instseg_run/arguments.hpp"
+#include "instseg_run/benchmark.hpp"
 #include "instseg_run/image_io.hpp"
+#include "instseg_run/outputs.hpp"
 #include "instseg_run/statistics.hpp"
 
 namespace instseg::run {
@@ -43,11 +44,7 @@ std::vector<Result> run_pass(const Predictor& predictor, const std::vector<Image
 
 void write_json(const Arguments& arguments, const BundleInfo& bundle,
                 const std::vector<Result>& results) {
-  const std::filesystem::path& file = *arguments.json;
-  std::filesystem::path temporary = file;
-  temporary += ".part";
-  {
-    std::ofstream stream(temporary, std::ios::binary);
+  write_atomically(*arguments.json, [&](std::ostream& stream) {
     stream << '[';
     for (std::size_t i = 0; i < results.size(); ++i) {
       JsonOptions options;
@@ -58,16 +55,7 @@ void write_json(const Arguments& arguments, const BundleInfo& bundle,
       stream << (i > 0 ? ",\n" : "\n") << to_json(results[i], options);
     }
     stream << "\n]\n";
-    stream.flush();
-    if (!stream) {
-      throw Error(ErrorCode::io, "cannot write " + temporary.string());
-    }
-  }
-  std::error_code error;
-  std::filesystem::rename(temporary, file, error);
-  if (error) {
-    throw Error(ErrorCode::io, "cannot write " + file.string() + ": " + error.message());
-  }
+  });
 }
 
 void print_results(const Arguments& arguments, const std::vector<std::string>& labels,
@@ -85,13 +73,18 @@ void print_results(const Arguments& arguments, const std::vector<std::string>& l
   }
 }
 
-void run(const Arguments& arguments) {
-  const Predictor predictor(arguments.bundle, arguments.predictor);
-  if (arguments.batch > predictor.bundle().batch.max) {
-    throw Error(ErrorCode::invalid_argument, "--batch is " + std::to_string(arguments.batch) +
-                                                 ", the bundle allows " +
-                                                 std::to_string(predictor.bundle().batch.max));
+void print_place(const Predictor& predictor, const Arguments& arguments, const char* what) {
+  const OpsPlace& ops = predictor.ops();
+  if (!ops.reason.empty()) {
+    std::printf("\nthe work around the network is done on the CPU: %s\n", ops.reason.c_str());
   }
+  std::printf("\n%s, %s %s, %s, batch %d; %s\n", predictor.bundle().model.c_str(),
+              predictor.backend().c_str(), predictor.backend_version().c_str(),
+              predictor.precision().c_str(), arguments.batch, what);
+}
+
+// `repeat` passes over images that lie in memory.
+void run_passes(const Predictor& predictor, const Arguments& arguments) {
   Row decode{"decode", {}};
   std::vector<image_io::DecodedImage> images;
   std::vector<ImageView> views;
@@ -117,14 +110,45 @@ void run(const Arguments& arguments) {
     write_json(arguments, predictor.bundle(), results);
   }
   rows.insert(rows.begin(), decode);
-  const OpsPlace& ops = predictor.ops();
-  if (!ops.reason.empty()) {
-    std::printf("\nthe work around the network is done on the CPU: %s\n", ops.reason.c_str());
+  print_place(predictor, arguments, "decode per image, the rest per call");
+  std::fputs(format_table(rows).c_str(), stdout);
+}
+
+void run_measured(const Predictor& predictor, const Arguments& arguments, double load_s) {
+  std::vector<Result> results;
+  const Benchmark benchmark = run_benchmark(predictor, arguments, load_s, results);
+  print_results(arguments, predictor.bundle().labels, results);
+  if (arguments.json) {
+    write_json(arguments, predictor.bundle(), results);
   }
-  std::printf("\n%s, %s %s, %s, batch %d; decode per image, the rest per call\n%s",
-              predictor.bundle().model.c_str(), predictor.backend().c_str(),
-              predictor.backend_version().c_str(), predictor.precision().c_str(), arguments.batch,
-              format_table(rows).c_str());
+  if (arguments.report) {
+    write_atomically(*arguments.report, [&](std::ostream& stream) {
+      stream << benchmark_json(benchmark, predictor, arguments) << '\n';
+    });
+  }
+  print_place(predictor, arguments, "per call, from files to results");
+  std::fputs(format_benchmark(benchmark).c_str(), stdout);
+}
+
+void run(const Arguments& arguments) {
+  for (const auto& file : {arguments.json, arguments.report}) {
+    if (file) {
+      check_folder(*file);
+    }
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const Predictor predictor(arguments.bundle, arguments.predictor);
+  const double load_s = milliseconds_since(start) / 1e3;
+  if (arguments.batch > predictor.bundle().batch.max) {
+    throw Error(ErrorCode::invalid_argument, "--batch is " + std::to_string(arguments.batch) +
+                                                 ", the bundle allows " +
+                                                 std::to_string(predictor.bundle().batch.max));
+  }
+  if (arguments.duration_s) {
+    run_measured(predictor, arguments, load_s);
+  } else {
+    run_passes(predictor, arguments);
+  }
 }
 
 }  // namespace

@@ -5,7 +5,8 @@
 
 namespace instseg::run {
 
-// Latency figures as trtexec computes them. All in the unit of the samples.
+// Latency figures as trtexec computes them, in the unit of the samples but cv_percent: the standard
+// deviation over the mean in percent.
 struct Statistics {
   double min = 0.0;
   double mean = 0.0;
@@ -14,6 +15,7 @@ struct Statistics {
   double p95 = 0.0;
   double p99 = 0.0;
   double max = 0.0;
+  double cv_percent = 0.0;
 };
 
 // Percentile p of n sorted samples is the one at max(n - 1 - int((1 - p / 100) * n), 0); no
