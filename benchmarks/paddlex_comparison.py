@@ -1,7 +1,8 @@
 """Every bundle of a folder in turn with PaddleX on the same model, weights and photo: one table.
 
 Each model is measured by `instseg benchmark --compare paddlex` in a process of its own. Its JSON stays in --reports;
-a model that has one there is not measured again, so after an interruption the same command goes on.
+a model that has one there is not measured again, so after an interruption the same command goes on. How fast PaddleX
+is differs from start to start of its process; --runs measures each model in several.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +48,10 @@ ONEDNN_VARIABLE = "PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT"
 
 @dataclass(frozen=True)
 class Row:
-    """Medians of whole calls, and of the ratios of the pairs with their 95% interval. rest: what a call takes above the
-    networks, as a share of them. of_peak: of the operations that the machine can do in the networks' time. bf16: the
-    same bundle in this precision, where it was measured.
+    """Medians of whole calls, and of the ratios of the pairs with their 95% interval; of several runs, the medians of
+    theirs, from the lowest to the highest end of their intervals. rest: what a call takes above the networks, as a
+    share of them. of_peak: of the operations that the machine can do in the networks' time. bf16: the same bundle in
+    this precision, where it was measured.
     """
 
     model: str
@@ -75,6 +79,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--image", type=Path, required=True, metavar="PHOTO")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of these models")
     parser.add_argument("--bf16", action="store_true", help="also the bundle in bfloat16, in the same turns")
+    parser.add_argument("--runs", type=int, default=1, metavar="N", help="processes of each (default: %(default)s)")
     parser.add_argument("--duration", type=float, default=10.0, metavar="S", help="of each (default: %(default)g)")
     parser.add_argument("--warm-up", type=float, default=15.0, metavar="S", help="at most (default: %(default)g)")
     parser.add_argument(
@@ -82,12 +87,15 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         default=REPORTS / "paddlex",
         metavar="DIR",
-        help="one JSON a model (default: %(default)s)",
+        help="one JSON a model and run (default: %(default)s)",
     )
     parser.add_argument(
         "--report", type=Path, default=REPORTS / "paddlex_comparison.json", metavar="FILE", help="default: %(default)s"
     )
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.runs < 1:
+        parser.error(f"--runs {arguments.runs}: 1 or more")
+    return arguments
 
 
 def is_measured(file: Path, image: Path) -> bool:
@@ -102,15 +110,18 @@ def is_measured(file: Path, image: Path) -> bool:
     return True
 
 
-def measure(bundle: Path, arguments: argparse.Namespace) -> Path:
-    """The JSON of `instseg benchmark`, written where there is none yet. Raises BenchmarkError with its last words."""
+def measure(bundle: Path, arguments: argparse.Namespace, number: int) -> Path:
+    """The JSON of `instseg benchmark`, written where there is none yet. Raises BenchmarkError with its last words.
+
+    number: of the run, from 1.
+    """
     name = bundle.name.removesuffix(".bundle")
-    file: Path = arguments.reports / f"{name}.json"
+    file: Path = arguments.reports / (f"{name}.json" if number == 1 else f"{name}-{number}.json")
     if is_measured(file, arguments.image):
         print(f"{name}: from {file}", file=sys.stderr)
         return file
     threshold = _THRESHOLDS[find_model(name).family]
-    print(f"{name} …", file=sys.stderr)
+    print(f"{name} …" if arguments.runs == 1 else f"{name}, run {number} of {arguments.runs} …", file=sys.stderr)
     command = [
         *(sys.executable, "-m", "instseg_rt", "benchmark", str(bundle), "--json", str(file)),
         *("--images", str(arguments.image), "--threshold", str(threshold)),
@@ -140,13 +151,52 @@ def measure(bundle: Path, arguments: argparse.Namespace) -> Path:
     raise BenchmarkError(f"{name}: {error}")
 
 
-def make_row(report: dict[str, Any], operations: float, rate: float) -> Row:
-    """From the JSON of one run with its peer. rate: operations per second that the machine can do."""
+def make_row(reports: Sequence[dict[str, Any]], operations: float, rate: float) -> Row:
+    """From the JSON of runs with their peer. rate: operations per second that the machine can do."""
+    runs = [_make_run_row(report, operations, rate) for report in reports]
+    first = runs[0]
+    networks_ms = statistics.median(row.networks_ms for row in runs)
+    ratio, low, high = _over_runs([(row.ratio, row.low, row.high) for row in runs])
+    bf16_ms = [row.bf16_ms for row in runs if row.bf16_ms is not None]
+    bf16_ratios = [row.bf16_ratio for row in runs if row.bf16_ratio is not None]
+    return Row(
+        model=first.model,
+        instances=first.instances,
+        bundle_ms=statistics.median(row.bundle_ms for row in runs),
+        paddlex_ms=statistics.median(row.paddlex_ms for row in runs),
+        ratio=ratio,
+        low=low,
+        high=high,
+        networks_ms=networks_ms,
+        rest=statistics.median(row.rest for row in runs),
+        operations=operations,
+        of_peak=operations / rate / (networks_ms / 1e3),
+        onednn=all(row.onednn for row in runs),
+        notes=[note for row in runs for note in row.notes],
+        bf16_ms=statistics.median(bf16_ms) if len(bf16_ms) == len(runs) else None,
+        bf16_ratio=_bf16_over_runs(bf16_ratios) if len(bf16_ratios) == len(runs) else None,
+    )
+
+
+def _over_runs(ratios: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """Median, low and high. The intervals are of one process of the peer each: what all of them cover says what another
+    run may give.
+    """
+    medians, lows, highs = zip(*ratios, strict=True)
+    return statistics.median(medians), min(lows), max(highs)
+
+
+def _bf16_over_runs(ratios: Sequence[PairedRatio]) -> PairedRatio:
+    median, low, high = _over_runs([(ratio.median, ratio.low, ratio.high) for ratio in ratios])
+    return PairedRatio(median, low, high, sum(ratio.pairs for ratio in ratios))
+
+
+def _make_run_row(report: dict[str, Any], operations: float, rate: float) -> Row:
     (measured,) = report["runs"]
     peers = {peer["peer"]: peer for peer in measured["comparisons"]}
     peer, bf16 = peers[PADDLEX], peers.get(BF16)
-    statistics, total = measured["samples"]["statistics"], peer["ratios"]["total"]
-    bundle_ms, networks_ms = statistics["total"]["median"], statistics["inference"]["median"]
+    figures, total = measured["samples"]["statistics"], peer["ratios"]["total"]
+    bundle_ms, networks_ms = figures["total"]["median"], figures["inference"]["median"]
     return Row(
         model=measured["configuration"]["model"],
         instances=measured["instances"],
@@ -200,12 +250,13 @@ def main() -> None:
     failed: list[str] = []
     for bundle in bundles:
         try:
-            report = json.loads(measure(bundle, arguments).read_text(encoding="utf-8"))
+            files = [measure(bundle, arguments, number) for number in range(1, arguments.runs + 1)]
+            reports = [json.loads(file.read_text(encoding="utf-8")) for file in files]
         except BenchmarkError as error:
             failed.append(str(error))
             continue
-        threshold = report["runs"][0]["configuration"]["threshold"]
-        rows.append(make_row(report, counter.operations(bundle, arguments.image, threshold), rate))
+        threshold = reports[0]["runs"][0]["configuration"]["threshold"]
+        rows.append(make_row(reports, counter.operations(bundle, arguments.image, threshold), rate))
     from instseg_rt.cli.console import stdout_console, table
 
     shown = table(

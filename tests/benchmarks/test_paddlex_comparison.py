@@ -88,12 +88,42 @@ def test_row(tmp_path: Path) -> None:
         "notes": [],
     }
     report = {"runs": [measured], "environment": {"variables": {ONEDNN_VARIABLE: "False"}}}
-    row = make_row(report, operations=10e9, rate=200e9)
+    row = make_row([report], operations=10e9, rate=200e9)
     assert (row.ratio, row.rest, row.of_peak, row.onednn) == (9.0, pytest.approx(0.1), pytest.approx(0.5), False)
     assert cells(row) == ("M *", "7", "110", "990", "9.0", "8.5 to 9.5", *"–––", "100", "10.0%", "10", "50%")
     bf16 = {"statistics": {"total": {"median": 55.0}}, "samples_ms": {"total": [49.0, 55.0, 50.0]}}
     measured["comparisons"] = [{"peer": "bf16", "samples": bf16}, peer]
-    assert cells(make_row(report, operations=10e9, rate=200e9))[6:9] == ("55", "20.0", "18.0 to 20.0")
+    assert cells(make_row([report], operations=10e9, rate=200e9))[6:9] == ("55", "20.0", "18.0 to 20.0")
+
+
+def test_row_of_several_runs() -> None:
+    """The medians of the runs, and an interval that covers theirs."""
+    from paddlex_comparison import cells, make_row
+
+    def report(bundle_ms: float, ratio: float) -> dict[str, object]:
+        paddlex_ms = bundle_ms * ratio
+        peer = {
+            "peer": "paddlex",
+            "samples": {"statistics": {"total": {"median": paddlex_ms}}, "samples_ms": {"total": [paddlex_ms] * 3}},
+            "ratios": {"total": {"median": ratio, "low": ratio - 0.5, "high": ratio + 0.5, "pairs": 10}},
+        }
+        bf16_ms = bundle_ms / 2
+        bf16 = {"statistics": {"total": {"median": bf16_ms}}, "samples_ms": {"total": [bf16_ms] * 3}}
+        run = {
+            "configuration": {"model": "M"},
+            "instances": 7,
+            "samples": {"statistics": {"total": {"median": bundle_ms}, "inference": {"median": bundle_ms - 10.0}}},
+            "comparisons": [peer, {"peer": "bf16", "samples": bf16}],
+            "notes": [f"a note of {bundle_ms:g}"],
+        }
+        return {"runs": [run], "environment": {"variables": {}}}
+
+    row = make_row([report(110.0, 8.0), report(120.0, 5.0), report(100.0, 9.0)], operations=10e9, rate=200e9)
+    assert cells(row)[2:9] == ("110", "880", "8.0", "4.5 to 9.5", "55", "16.0", "10.0 to 18.0")
+    assert row.networks_ms == 100.0
+    assert row.rest == pytest.approx(0.1)
+    assert row.of_peak == pytest.approx(0.5)
+    assert len(row.notes) == 3
 
 
 def compare(*arguments: object) -> subprocess.CompletedProcess[str]:
