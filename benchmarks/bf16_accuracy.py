@@ -6,11 +6,11 @@ For a machine whose processor cannot compute in bfloat16: an estimate of what `p
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from report import REPORTS, run, write_report
+from accuracy_arguments import accuracy_parser
+from report import run, write_report
 
 ALLOWED_LOSS = 0.003
 
@@ -27,20 +27,6 @@ class Row:
         loss = self.fp32 - self.bf16
         verdict = "within" if loss <= ALLOWED_LOSS else "more than"
         return f"| {self.bundle} | {self.fp32:.4f} | {self.bf16:.4f} | {loss:+.4f}, {verdict} {ALLOWED_LOSS} |"
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
-    parser.add_argument(
-        "--dataset",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="COCO data set with the bundles' categories; val part",
-    )
-    parser.add_argument("--report", type=Path, default=REPORTS / "bf16_accuracy.json", metavar="FILE", help="JSON")
-    return parser.parse_args()
 
 
 def measure(bundle: Path, dataset: Path) -> Row:
@@ -66,7 +52,7 @@ def measure(bundle: Path, dataset: Path) -> Row:
 
 
 def main() -> None:
-    arguments = parse_arguments()
+    arguments = accuracy_parser(__doc__, "bf16_accuracy.json").parse_args()
     rows = []
     print("| bundle | mask AP FP32 | BF16, estimated | loss |\n|---|---|---|---|", flush=True)
     for bundle in arguments.bundles:

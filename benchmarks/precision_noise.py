@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 import instseg_rt
+from accuracy_arguments import accuracy_parser
 from instseg_rt.benchmark.accuracy import ANNOTATIONS, IMAGES, AccuracyCheck
-from instseg_rt.benchmark.errors import BenchmarkError
-from report import REPORTS, run, write_report
+from report import BenchmarkError, run, write_report
 
 NOISE = 1
 """Levels of 255, in either direction; each value of each pixel by its own."""
@@ -47,18 +47,9 @@ class Row:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
-    parser.add_argument(
-        "--dataset",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="COCO data set with the bundles' categories; val part",
-    )
+    parser = accuracy_parser(__doc__, "precision_noise.json")
     parser.add_argument("--precision", default="bf16", metavar="P", help="the lower one (default: %(default)s)")
     parser.add_argument("--copies", type=int, default=16, metavar="N", help="2 or more (default: %(default)s)")
-    parser.add_argument("--report", type=Path, default=REPORTS / "precision_noise.json", metavar="FILE", help="JSON")
     arguments = parser.parse_args()
     if arguments.copies < 2:
         parser.error(f"--copies {arguments.copies}: 2 or more, or there is no spread")
@@ -66,7 +57,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def copy_with_noise(dataset: Path, copy: Path, seed: int) -> None:
-    """Seed 0: the pixels as they are. The images become PNG, so that nothing else changes."""
+    """Seed 0: the pixels as they are. The images become PNG, so that nothing else changes.
+
+    Raises BenchmarkError for an image that cannot be read.
+    """
     generator = np.random.default_rng(seed)
     description = json.loads((dataset / ANNOTATIONS).read_text())
     (copy / ANNOTATIONS).parent.mkdir(parents=True)
@@ -92,6 +86,7 @@ def _of_copy(dataset: Path, seed: int, predictors: Sequence[instseg_rt.Predictor
 
 
 def measure(bundles: list[Path], dataset: Path, precision: str, copies: int) -> list[Row]:
+    """A row for each bundle, printed when it is complete. Raises BenchmarkError as AccuracyCheck does."""
     AccuracyCheck(dataset)  # a data set that cannot be used is an error before anything is loaded
     rows = []
     for bundle in bundles:

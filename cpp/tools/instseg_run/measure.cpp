@@ -8,17 +8,14 @@
 #include <thread>
 #include <utility>
 
+#include "instseg_run/statistics.hpp"
+
 namespace instseg::run {
 namespace {
 
 constexpr std::size_t kCallsPerWindow = 5;
 constexpr std::size_t kWindows = 3;
 constexpr double kTolerance = 0.05;
-
-double window_median(std::vector<double> samples) {
-  std::nth_element(samples.begin(), samples.begin() + kCallsPerWindow / 2, samples.end());
-  return samples[kCallsPerWindow / 2];
-}
 
 bool is_stable(const std::vector<double>& medians) {
   if (medians.size() < kWindows) {
@@ -98,7 +95,7 @@ WarmUp warm_up(const std::function<void(std::size_t)>& call, double limit_s, con
       window.push_back((clock() - before) * 1e3);
     }
     done.calls += static_cast<int>(kCallsPerWindow);
-    done.medians_ms.push_back(window_median(std::move(window)));
+    done.medians_ms.push_back(compute_statistics(std::move(window)).median);
     done.stable = is_stable(done.medians_ms);
     done.seconds = clock() - start;
   } while (!done.stable && done.seconds < limit_s);
