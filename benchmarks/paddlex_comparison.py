@@ -21,26 +21,32 @@ from typing import Any
 from end_to_end import find_bundles
 from instseg_rt.benchmark.peers import BF16, PADDLEX
 from instseg_rt.benchmark.ratios import PairedRatio, paired_ratio
+from instseg_rt.benchmark.report import Table, markdown_table
+from instseg_rt.files import write_atomically
 from instseg_rt.models import find_model
 from report import REPORTS, BenchmarkError, environment, run, write_report
 from stage_operations import OperationCounter, operations_per_second
 
 # Low enough that seeded weights, which were never trained, find something.
 _THRESHOLDS = {"mask_rcnn": 0.05, "mask_rtdetr": 0.1, "ppyoloe_seg": 0.06, "solov2": 0.1}
+# How many times as fast as PaddleX a bundle is meant to be: in float32, in BF16.
+_AIMS = (8, 14)
+_AIMS_OF = dict.fromkeys(("Mask-RT-DETR-M", "Mask-RT-DETR-L", "Mask-RT-DETR-X", "Mask-RT-DETR-H"), (3, 5))
 _COLUMNS = (
     "model",
     "found",
-    "bundle, ms",
     "PaddleX, ms",
-    "PaddleX / bundle",
-    "95%",
-    "bf16, ms",
-    "PaddleX / bf16",
-    "95%",
+    "bundle, ms",
+    "PaddleX / bundle (95%)",
+    "aim",
+    "BF16, ms",
+    "PaddleX / BF16 (95%)",
+    "aim",
     "networks, ms",
     "rest",
     "GFLOP",
     "of the peak",
+    "at the peak",
 )
 # Paddle's graph with oneDNN finds other instances in some models: without it, then.
 ONEDNN_VARIABLE = "PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT"
@@ -50,8 +56,9 @@ ONEDNN_VARIABLE = "PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT"
 class Row:
     """Medians of whole calls, and of the ratios of the pairs with their 95% interval; of several runs, the medians of
     theirs, from the lowest to the highest end of their intervals. rest: what a call takes above the networks, as a
-    share of them. of_peak: of the operations that the machine can do in the networks' time. bf16: the same bundle in
-    this precision, where it was measured.
+    share of them. of_peak: of the operations that the machine can do in the networks' time. at_peak: the ratio of a
+    program that does the networks' operations at the machine's rate, and nothing else. bf16: the same bundle in this
+    precision, where it was measured.
     """
 
     model: str
@@ -65,6 +72,7 @@ class Row:
     rest: float
     operations: float
     of_peak: float
+    at_peak: float
     onednn: bool
     notes: list[str]
     bf16_ms: float | None = None
@@ -92,6 +100,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--report", type=Path, default=REPORTS / "paddlex_comparison.json", metavar="FILE", help="default: %(default)s"
     )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as Markdown")
     arguments = parser.parse_args()
     if arguments.runs < 1:
         parser.error(f"--runs {arguments.runs}: 1 or more")
@@ -156,6 +165,8 @@ def make_row(reports: Sequence[dict[str, Any]], operations: float, rate: float) 
     runs = [_make_run_row(report, operations, rate) for report in reports]
     first = runs[0]
     networks_ms = statistics.median(row.networks_ms for row in runs)
+    paddlex_ms = statistics.median(row.paddlex_ms for row in runs)
+    peak_ms = operations / rate * 1e3
     ratio, low, high = _over_runs([(row.ratio, row.low, row.high) for row in runs])
     bf16_ms = [row.bf16_ms for row in runs if row.bf16_ms is not None]
     bf16_ratios = [row.bf16_ratio for row in runs if row.bf16_ratio is not None]
@@ -163,14 +174,15 @@ def make_row(reports: Sequence[dict[str, Any]], operations: float, rate: float) 
         model=first.model,
         instances=first.instances,
         bundle_ms=statistics.median(row.bundle_ms for row in runs),
-        paddlex_ms=statistics.median(row.paddlex_ms for row in runs),
+        paddlex_ms=paddlex_ms,
         ratio=ratio,
         low=low,
         high=high,
         networks_ms=networks_ms,
         rest=statistics.median(row.rest for row in runs),
         operations=operations,
-        of_peak=operations / rate / (networks_ms / 1e3),
+        of_peak=peak_ms / networks_ms,
+        at_peak=paddlex_ms / peak_ms,
         onednn=all(row.onednn for row in runs),
         notes=[note for row in runs for note in row.notes],
         bf16_ms=statistics.median(bf16_ms) if len(bf16_ms) == len(runs) else None,
@@ -197,18 +209,20 @@ def _make_run_row(report: dict[str, Any], operations: float, rate: float) -> Row
     peer, bf16 = peers[PADDLEX], peers.get(BF16)
     figures, total = measured["samples"]["statistics"], peer["ratios"]["total"]
     bundle_ms, networks_ms = figures["total"]["median"], figures["inference"]["median"]
+    paddlex_ms, peak_ms = peer["samples"]["statistics"]["total"]["median"], operations / rate * 1e3
     return Row(
         model=measured["configuration"]["model"],
         instances=measured["instances"],
         bundle_ms=bundle_ms,
-        paddlex_ms=peer["samples"]["statistics"]["total"]["median"],
+        paddlex_ms=paddlex_ms,
         ratio=total["median"],
         low=total["low"],
         high=total["high"],
         networks_ms=networks_ms,
         rest=(bundle_ms - networks_ms) / networks_ms,
         operations=operations,
-        of_peak=operations / rate / (networks_ms / 1e3),
+        of_peak=peak_ms / networks_ms,
+        at_peak=paddlex_ms / peak_ms,
         onednn=report["environment"]["variables"].get(ONEDNN_VARIABLE) != "False",
         notes=measured["notes"],
         bf16_ms=bf16 and bf16["samples"]["statistics"]["total"]["median"],
@@ -217,26 +231,24 @@ def _make_run_row(report: dict[str, Any], operations: float, rate: float) -> Row
 
 
 def cells(row: Row) -> tuple[str, ...]:
+    aim, bf16_aim = _AIMS_OF.get(row.model, _AIMS)
+    bf16 = row.bf16_ratio
     return (
         row.model + ("" if row.onednn else " *"),
         str(row.instances),
-        f"{row.bundle_ms:.0f}",
         f"{row.paddlex_ms:.0f}",
-        f"{row.ratio:.1f}",
-        f"{row.low:.1f} to {row.high:.1f}",
-        *_bf16_cells(row),
+        f"{row.bundle_ms:.0f}",
+        f"{row.ratio:.1f} ({row.low:.1f} to {row.high:.1f})",
+        str(aim),
+        "–" if row.bf16_ms is None else f"{row.bf16_ms:.0f}",
+        "–" if bf16 is None else f"{bf16.median:.1f} ({bf16.low:.1f} to {bf16.high:.1f})",
+        str(bf16_aim),
         f"{row.networks_ms:.0f}",
         f"{row.rest:.1%}",
         f"{row.operations / 1e9:.0f}",
         f"{row.of_peak:.0%}",
+        f"{row.at_peak:.1f}",
     )
-
-
-def _bf16_cells(row: Row) -> tuple[str, str, str]:
-    if row.bf16_ms is None or row.bf16_ratio is None:
-        return ("–",) * 3
-    ratio = row.bf16_ratio
-    return f"{row.bf16_ms:.0f}", f"{ratio.median:.1f}", f"{ratio.low:.1f} to {ratio.high:.1f}"
 
 
 def main() -> None:
@@ -259,10 +271,10 @@ def main() -> None:
         rows.append(make_row(reports, counter.operations(bundle, arguments.image, threshold), rate))
     from instseg_rt.cli.console import stdout_console, table
 
-    shown = table(
-        "Medians of calls in turn", _COLUMNS, [cells(row) for row in rows], right=tuple(range(1, len(_COLUMNS)))
-    )
-    stdout_console().print(shown)
+    shown = Table("Medians of calls in turn", _COLUMNS, [cells(row) for row in rows])
+    stdout_console().print(table(shown.title, shown.columns, shown.rows, right=tuple(range(1, len(_COLUMNS)))))
+    if arguments.markdown is not None:
+        write_atomically(arguments.markdown, "".join(f"{line}\n" for line in markdown_table(shown)).encode())
     if not all(row.onednn for row in rows):
         print("* Paddle finds other instances with oneDNN, its default: measured without it")
     for row in rows:

@@ -90,10 +90,12 @@ def test_row(tmp_path: Path) -> None:
     report = {"runs": [measured], "environment": {"variables": {ONEDNN_VARIABLE: "False"}}}
     row = make_row([report], operations=10e9, rate=200e9)
     assert (row.ratio, row.rest, row.of_peak, row.onednn) == (9.0, pytest.approx(0.1), pytest.approx(0.5), False)
-    assert cells(row) == ("M *", "7", "110", "990", "9.0", "8.5 to 9.5", *"–––", "100", "10.0%", "10", "50%")
+    assert row.at_peak == pytest.approx(990 / 50)
+    whole = ("M *", "7", "990", "110", "9.0 (8.5 to 9.5)", "8", "–", "–", "14", "100", "10.0%", "10", "50%", "19.8")
+    assert cells(row) == whole
     bf16 = {"statistics": {"total": {"median": 55.0}}, "samples_ms": {"total": [49.0, 55.0, 50.0]}}
     measured["comparisons"] = [{"peer": "bf16", "samples": bf16}, peer]
-    assert cells(make_row([report], operations=10e9, rate=200e9))[6:9] == ("55", "20.0", "18.0 to 20.0")
+    assert cells(make_row([report], operations=10e9, rate=200e9))[6:9] == ("55", "20.0 (18.0 to 20.0)", "14")
 
 
 def test_row_of_several_runs() -> None:
@@ -119,10 +121,11 @@ def test_row_of_several_runs() -> None:
         return {"runs": [run], "environment": {"variables": {}}}
 
     row = make_row([report(110.0, 8.0), report(120.0, 5.0), report(100.0, 9.0)], operations=10e9, rate=200e9)
-    assert cells(row)[2:9] == ("110", "880", "8.0", "4.5 to 9.5", "55", "16.0", "10.0 to 18.0")
+    assert cells(row)[2:8] == ("880", "110", "8.0 (4.5 to 9.5)", "8", "55", "16.0 (10.0 to 18.0)")
     assert row.networks_ms == 100.0
     assert row.rest == pytest.approx(0.1)
     assert row.of_peak == pytest.approx(0.5)
+    assert row.at_peak == pytest.approx(880 / 50)
     assert len(row.notes) == 3
 
 
@@ -146,7 +149,9 @@ def test_goes_on_from_reports_and_names_what_failed(tmp_path: Path, photo: Path)
     file = reports / "PP-YOLOE_seg-N.json"
     file.write_text(file.read_text().replace('"peer": "openvino"', '"peer": "paddlex"'))
     python = ("--paddlex-python", tmp_path / "no python", "--image", photo, "--reports", reports)
-    done = compare(bundles, tmp_path / "models", *python, "--report", tmp_path / "all.json")
+    done = compare(
+        bundles, tmp_path / "models", *python, "--report", tmp_path / "all.json", "--markdown", tmp_path / "table.md"
+    )
     assert done.returncode == 0, done.stderr
     assert "PP-YOLOE_seg-N: from" in done.stderr
     content = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
@@ -157,6 +162,9 @@ def test_goes_on_from_reports_and_names_what_failed(tmp_path: Path, photo: Path)
     assert failed.startswith("PP-YOLOE_seg-S: ")
     assert "expected a model that PaddleX exported" in failed
     assert failed in done.stdout
+    header, rule, line = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
+    assert header.count("|") == rule.count("|") == line.count("|") == 15
+    assert line.startswith("| tiny | 4 | ")
 
 
 def test_what_counts_as_measured(tmp_path: Path) -> None:

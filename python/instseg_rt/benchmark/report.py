@@ -45,11 +45,11 @@ def to_markdown(report: Report) -> str:
     lines = ["# Benchmark", "", f"{report.environment}; {report.environment.date}", ""]
     for run in report.runs:
         for table in run_tables(run):
-            lines += [f"**{table.title}**", "", *_markdown_table(table), ""]
+            lines += [f"**{table.title}**", "", *markdown_table(table), ""]
         lines += [f"- {line}" for line in (*run_lines(run), *accuracy_lines(run))] + [""]
     if len(report.runs) > 1:
         table = summary_table(report.runs)
-        lines += [f"**{table.title}**", "", *_markdown_table(table), ""]
+        lines += [f"**{table.title}**", "", *markdown_table(table), ""]
     if report.interrupted:
         lines += ["The benchmark was interrupted: what follows these runs is missing.", ""]
     return "\n".join(lines)
@@ -137,7 +137,9 @@ def _statistics_table(title: str, statistics: dict[str, Statistics], absent: Seq
     return Table(title, STATISTICS_COLUMNS, rows)
 
 
-def _markdown_table(table: Table) -> list[str]:
+def markdown_table(table: Table) -> list[str]:
+    """Its lines, without the title."""
+
     def line(cells: Sequence[str]) -> str:
         escaped = (cell.replace("|", r"\|") for cell in cells)
         return f"| {' | '.join(escaped)} |"
