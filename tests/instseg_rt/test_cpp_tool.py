@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +17,9 @@ import pytest
 from tests.conftest import REPOSITORY
 
 import instseg_rt
+from instseg_rt.benchmark import early_stopping
 from instseg_rt.benchmark.early_stopping import estimate
+from instseg_rt.benchmark.records import ServerFigures
 from instseg_rt.benchmark.statistics import compute_statistics
 
 
@@ -98,6 +102,54 @@ def test_the_same_figures_as_the_benchmark(
     estimates = [estimate(samples["total"], percentile) for percentile in (90, 99) if streams == 1]
     assert found["early_stopping"] == [dataclasses.asdict(each) for each in estimates]
     assert scenario in done.stdout
+
+
+def test_a_server_waits_for_its_images(tool: Path, tiny_bundle: Path, pictures: list[Path], tmp_path: Path) -> None:
+    """In the fields of `instseg benchmark`; latency counts from the arrival."""
+    report = tmp_path / "report.json"
+    server = ("--qps", 50, "--latency-bound", 5000, "--streams", 2, "--seed", 7)
+    done = run(tool, tiny_bundle, *pictures[:3], "--duration", 1, *server, "--report", report)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(report.read_text())
+    assert (found["scenario"], found["early_stopping"], found["interrupted"]) == ("server", [], False)
+    figures = ServerFigures(**found["server"])
+    samples = found["samples"]["samples_ms"]
+    assert list(samples) == ["wait", "decode", "preprocess", "inference", "postprocess", "total", "latency"]
+    assert figures.queries == len(samples["total"]) + figures.unanswered
+    assert figures.over == figures.unanswered + sum(each > 5000 for each in samples["latency"])
+    assert figures.holds == early_stopping.is_shown(figures.over, figures.queries, 99)
+    assert figures.needed == early_stopping.needed_calls(figures.over, 99)
+    assert (np.array(samples["latency"]) >= np.add(samples["wait"], samples["total"]) - 1e-3).all()
+    assert "p99 <= 5000 ms" in done.stdout
+
+
+def test_a_server_without_a_query_is_one_line(tool: Path, tiny_bundle: Path, pictures: list[Path]) -> None:
+    done = run(tool, tiny_bundle, pictures[0], "--duration", 0, "--qps", 5, "--latency-bound", 100)
+    assert done.returncode == 1
+    assert done.stderr == ("instseg_run: error: --qps: at 5 a second nothing arrives in 0 s: use a longer --duration\n")
+
+
+@pytest.mark.parametrize("server", [(), ("--qps", 20, "--latency-bound", 5000)], ids=["calls", "server"])
+def test_ctrl_c_keeps_the_figures(
+    tool: Path, tiny_bundle: Path, pictures: list[Path], tmp_path: Path, server: tuple[object, ...]
+) -> None:
+    report = tmp_path / "report.json"
+    command = [tool, tiny_bundle, pictures[0], "--duration", 3600, *server, "--report", report]
+    # It measures after at most 15 s of warm-up; most machines need less than one.
+    for seconds in (1, 5, 30):
+        with subprocess.Popen(
+            [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=60)
+        if report.is_file():
+            break
+    assert (process.returncode, stderr) == (130, "")
+    assert "interrupted: the measurement ended before its time" in stdout
+    found = json.loads(report.read_text())
+    assert found["interrupted"] is True
+    assert found["samples"]["statistics"]["total"]["count"] > 0
 
 
 def test_options_that_do_not_go_together(tool: Path, tiny_bundle: Path, pictures: list[Path]) -> None:

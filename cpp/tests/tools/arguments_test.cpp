@@ -32,6 +32,18 @@ TEST(Arguments, Benchmark) {
   EXPECT_FALSE(parse_arguments({"b", "1.jpg"})->duration_s);
 }
 
+TEST(Arguments, Server) {
+  const auto parsed =
+      parse_arguments({"b", "1.jpg", "--duration", "60", "--qps", "2.5", "--latency-bound=400",
+                       "--seed", "18446744073709551615", "--streams", "2"});
+  ASSERT_TRUE(parsed && parsed->server);
+  EXPECT_DOUBLE_EQ(parsed->server->qps, 2.5);
+  EXPECT_DOUBLE_EQ(parsed->server->latency_bound_ms, 400.0);
+  EXPECT_EQ(parsed->server->seed, 18446744073709551615U);
+  EXPECT_EQ(parsed->predictor.contexts, 2);
+  EXPECT_FALSE(parse_arguments({"b", "1.jpg", "--duration", "60"})->server);
+}
+
 TEST(Arguments, Help) { EXPECT_FALSE(parse_arguments({"b", "--help"})); }
 
 TEST(Arguments, Wrong) {
@@ -48,6 +60,17 @@ TEST(Arguments, Wrong) {
   EXPECT_THROW((void)parse_arguments({"b", "i", "--duration=1", "--warm-up=2"}), UsageError);
   EXPECT_THROW((void)parse_arguments({"b", "i", "--duration", "-1"}), UsageError);
   EXPECT_THROW((void)parse_arguments({"b", "i", "--duration", "1", "--streams", "0"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--qps", "1", "--latency-bound=9"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--duration=1", "--qps", "1"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--duration=1", "--latency-bound=9"}), UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--duration=1", "--seed=9"}), UsageError);
+  EXPECT_THROW((void)parse_arguments(
+                   {"b", "i", "--duration=1", "--qps=1", "--latency-bound=9", "--batch=2"}),
+               UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--duration=1", "--qps=0", "--latency-bound=9"}),
+               UsageError);
+  EXPECT_THROW((void)parse_arguments({"b", "i", "--duration=1", "--qps=inf", "--latency-bound=9"}),
+               UsageError);
   EXPECT_THROW((void)parse_arguments({"b", "i", "--colour", "red"}), UsageError);
 }
 

@@ -39,5 +39,16 @@ TEST(EarlyStopping, MoreCallsLeaveOutTheSlowest) {
   EXPECT_DOUBLE_EQ(estimate.latency_ms.value(), 1000.0 - estimate.discarded.value());
 }
 
+// The rules' table of the server scenario.
+TEST(EarlyStopping, CallsNeededWithSomeAboveTheBound) {
+  EXPECT_EQ(needed_calls(0, 99), 459);
+  EXPECT_EQ(needed_calls(1, 99), 662);
+  EXPECT_FALSE(is_shown(0, 458, 99));
+  EXPECT_TRUE(is_shown(0, 459, 99));
+  EXPECT_FALSE(is_shown(1, 661, 99));
+  EXPECT_TRUE(is_shown(1, 662, 99));
+  EXPECT_FALSE(is_shown(5, 5, 99));
+}
+
 }  // namespace
 }  // namespace instseg::run

@@ -2,6 +2,8 @@
 
 #include <array>
 #include <charconv>
+#include <cstdint>
+#include <limits>
 #include <set>
 
 namespace instseg::run {
@@ -19,6 +21,10 @@ options:
   --duration S             measure as `instseg benchmark` does: warm-up until calls take as long as
                            each other, then calls for S seconds, from files to results
   --streams N              with --duration: calls at the same time (default 1)
+  --qps N                  with --duration: images arrive at random, N a second on average (MLPerf's
+                           server scenario), and wait until one of the streams is free
+  --latency-bound MS       with --qps: what 99% of the answers may take
+  --seed N                 with --qps: of the arrivals (default 0)
   --report FILE            with --duration: write every sample and the figures as JSON
   --json FILE              write the results as a JSON list in PaddleX's format
   --mask-format crop|rle   masks in the JSON: 0/1 cut to the box, or COCO RLE (default crop)
@@ -30,6 +36,7 @@ options:
 example:
   instseg_run PP-YOLOE_seg-S.bundle street.jpg --threshold 0.4 --json street.json --repeat 50
   instseg_run PP-YOLOE_seg-S.bundle street.jpg --duration 10 --report latency.json
+  instseg_run PP-YOLOE_seg-S.bundle street.jpg --duration 60 --qps 5 --latency-bound 400
 )";
 
 namespace {
@@ -58,12 +65,20 @@ MaskFormat parse_mask_format(const std::string& text) {
   throw UsageError("--mask-format must be crop or rle, found '" + text + "'");
 }
 
+ServerOptions& server(Arguments& parsed) {
+  return parsed.server ? *parsed.server : parsed.server.emplace();
+}
+
 void set_option(Arguments& parsed, const std::string& option, const std::string& value) {
   constexpr int kMaxBatch = 1024;
   constexpr int kMaxPasses = 10'000'000;
   constexpr int kMaxThreads = 1024;
   constexpr int kMaxStreams = 1024;
   constexpr double kMaxSeconds = 1e6;
+  constexpr double kLeast = 1e-6;
+  constexpr std::uint64_t kMaxSeed = std::numeric_limits<std::uint64_t>::max();
+  constexpr double kMaxQps = 1e6;
+  constexpr double kMaxMilliseconds = 1e9;
   if (option == "--threshold") {
     parsed.predictor.threshold = parse_number(option, value, 0.0F, 1.0F);
   } else if (option == "--batch") {
@@ -78,6 +93,12 @@ void set_option(Arguments& parsed, const std::string& option, const std::string&
     parsed.duration_s = parse_number(option, value, 0.0, kMaxSeconds);
   } else if (option == "--streams") {
     parsed.predictor.contexts = parse_number(option, value, 1, kMaxStreams);
+  } else if (option == "--qps") {
+    server(parsed).qps = parse_number(option, value, kLeast, kMaxQps);
+  } else if (option == "--latency-bound") {
+    server(parsed).latency_bound_ms = parse_number(option, value, kLeast, kMaxMilliseconds);
+  } else if (option == "--seed") {
+    server(parsed).seed = parse_number<std::uint64_t>(option, value, 0, kMaxSeed);
   } else if (option == "--report") {
     parsed.report = value;
   } else if (option == "--json") {
@@ -96,9 +117,9 @@ void set_option(Arguments& parsed, const std::string& option, const std::string&
 }
 
 // Options that mean nothing beside each other: better an error than one that is not heeded.
-void check_combination(const std::set<std::string>& given) {
+void check_combination(const std::set<std::string>& given, const Arguments& parsed) {
   const bool duration = given.contains("--duration");
-  for (const char* const option : {"--streams", "--report"}) {
+  for (const char* const option : {"--streams", "--report", "--qps"}) {
     if (given.contains(option) && !duration) {
       throw UsageError(std::string(option) + " needs --duration");
     }
@@ -107,6 +128,17 @@ void check_combination(const std::set<std::string>& given) {
     if (given.contains(option) && duration) {
       throw UsageError(std::string(option) + " and --duration cannot go together");
     }
+  }
+  for (const char* const option : {"--latency-bound", "--seed"}) {
+    if (given.contains(option) && !given.contains("--qps")) {
+      throw UsageError(std::string(option) + " needs --qps");
+    }
+  }
+  if (given.contains("--qps") && !given.contains("--latency-bound")) {
+    throw UsageError("--qps needs --latency-bound");
+  }
+  if (given.contains("--qps") && parsed.batch != 1) {
+    throw UsageError("--batch and --qps cannot go together: queries of a server are single images");
   }
 }
 
@@ -135,7 +167,7 @@ std::optional<Arguments> parse_arguments(const std::vector<std::string>& argumen
       throw UsageError(argument + " needs a value");
     }
   }
-  check_combination(given);
+  check_combination(given, parsed);
   if (positional.size() < 2) {
     throw UsageError("a bundle and at least one image are needed");
   }

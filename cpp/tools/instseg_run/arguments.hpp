@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "instseg/predictor.hpp"
+#include "instseg_run/server.hpp"
 
 namespace instseg::run {
 
@@ -21,6 +22,7 @@ struct Arguments {
   // Of the benchmark, which runs instead of `repeat` passes where there is a duration.
   std::optional<double> duration_s;
   std::optional<std::filesystem::path> report;
+  std::optional<ServerOptions> server;  // instead of calls that follow each other
   MaskFormat mask_format = MaskFormat::crop;
 };
 

@@ -3,20 +3,24 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <functional>
 #include <iterator>
 #include <utility>
 
-#include "core/json_writer.hpp"
-#include "instseg/version.hpp"
-#include "instseg_run/environment.hpp"
 #include "instseg_run/image_io.hpp"
+#include "instseg_run/interruption.hpp"
 
 namespace instseg::run {
 namespace {
 
 constexpr double kWarmUpLimit = 15.0;  // seconds; the default of `instseg benchmark`
 constexpr std::array kPercentiles = {90, 99};
-constexpr int kSchemaVersion = 1;
+
+std::string formatted(const char* format, auto... values) {
+  std::array<char, 256> line{};
+  std::snprintf(line.data(), line.size(), format, values...);
+  return line.data();
+}
 
 using Query = std::vector<std::string>;
 
@@ -75,115 +79,59 @@ std::vector<Row> rows_of(const std::vector<CallTimes>& calls) {
   return rows;
 }
 
-void write_statistics(JsonWriter& json, const Row& row) {
-  const Statistics s = compute_statistics(row.samples);
-  json.key(row.name);
-  json.begin_object();
-  json.key("count");
-  json.integer(static_cast<std::int64_t>(row.samples.size()));
-  const std::array<std::pair<const char*, double>, 8> fields = {{{"min", s.min},
-                                                                 {"mean", s.mean},
-                                                                 {"median", s.median},
-                                                                 {"p90", s.p90},
-                                                                 {"p95", s.p95},
-                                                                 {"p99", s.p99},
-                                                                 {"max", s.max},
-                                                                 {"cv_percent", s.cv_percent}}};
-  for (const auto& [name, value] : fields) {
-    json.key(name);
-    json.number(value);
-  }
-  json.end_object();
-}
-
-void write_numbers(JsonWriter& json, const std::vector<double>& values) {
-  json.begin_array();
-  for (const double value : values) {
-    json.number(value);
-  }
-  json.end_array();
-}
-
-void write_samples(JsonWriter& json, const std::vector<Row>& rows) {
-  json.begin_object();
-  json.key("samples_ms");
-  json.begin_object();
-  for (const Row& row : rows) {
-    json.key(row.name);
-    write_numbers(json, row.samples);
-  }
-  json.end_object();
-  json.key("statistics");
-  json.begin_object();
-  for (const Row& row : rows) {
-    write_statistics(json, row);
-  }
-  json.end_object();
-  json.end_object();
-}
-
-void write_estimates(JsonWriter& json, const Benchmark& benchmark) {
-  json.begin_array();
-  for (const Estimate& estimate : benchmark.early_stopping) {
-    json.begin_object();
-    json.key("percentile");
-    json.integer(estimate.percentile);
-    json.key("calls");
-    json.integer(static_cast<std::int64_t>(benchmark.rows.back().samples.size()));
-    json.key("needed");
-    json.integer(estimate.needed);
-    json.key("latency");
-    estimate.latency_ms ? json.number(*estimate.latency_ms) : json.null();
-    json.key("discarded");
-    estimate.discarded ? json.integer(*estimate.discarded) : json.null();
-    json.end_object();
-  }
-  json.end_array();
-}
-
-void write_texts(JsonWriter& json, const std::vector<std::pair<const char*, std::string>>& values) {
-  for (const auto& [name, value] : values) {
-    json.key(name);
-    json.text(value);
+// Where nothing was measured there are no figures to tell.
+void check_measured(const std::vector<CallTimes>& calls) {
+  if (calls.empty()) {
+    throw Interrupted();
   }
 }
 
-void write_configuration(JsonWriter& json, const Predictor& predictor, const Arguments& arguments) {
-  json.begin_object();
-  write_texts(json, {{"bundle", arguments.bundle.string()},
-                     {"model", predictor.bundle().model},
-                     {"family", predictor.bundle().family},
-                     {"device", predictor.device()},
-                     {"backend", predictor.backend()},
-                     {"backend_version", predictor.backend_version()},
-                     {"precision", predictor.precision()}});
-  json.key("threads");
-  arguments.predictor.threads > 0 ? json.integer(arguments.predictor.threads) : json.null();
-  json.key("batch");
-  json.integer(arguments.batch);
-  json.key("streams");
-  json.integer(arguments.predictor.contexts);
-  json.key("threshold");
-  json.number(predictor.threshold());
-  json.end_object();
+void measure_calls(const std::function<CallTimes(std::size_t)>& call, int streams,
+                   const Arguments& arguments, const Clock& clock, Benchmark& done) {
+  const Limits limits{arguments.duration_s.value_or(0.0)};
+  const Measurement measurement = measure(call, streams, limits, clock, interrupted);
+  check_measured(measurement.calls);
+  done.elapsed_s = measurement.elapsed_s;
+  done.rows = rows_of(measurement.calls);
+  if (streams == 1) {
+    for (const int percentile : kPercentiles) {
+      done.early_stopping.push_back(early_stopping_estimate(done.rows.back().samples, percentile));
+    }
+  }
 }
 
-void write_environment(JsonWriter& json) {
-  const Environment environment = read_environment();
-  json.begin_object();
-  write_texts(json, {{"cpu", environment.cpu},
-                     {"os", environment.os},
-                     {"date", environment.date},
-                     {"instseg_rt", version()}});
-  json.key("cores");
-  json.integer(environment.cores);
-  json.end_object();
+void measure_server(const std::function<CallTimes(std::size_t)>& call, int streams,
+                    const ServerOptions& options, const std::vector<double>& arrivals,
+                    const Clock& clock, Benchmark& done) {
+  const Serving serving = serve(call, streams, arrivals, clock, sleep_in_slices(), interrupted);
+  std::vector<CallTimes> calls;
+  Row wait{"wait", {}};
+  Row latency{"latency", {}};
+  for (const Served& query : serving.served) {
+    calls.push_back(query.times);
+    wait.samples.push_back(query.wait_ms());
+    latency.samples.push_back(query.latency_ms());
+  }
+  check_measured(calls);
+  done.elapsed_s = serving.elapsed_s;
+  done.rows = rows_of(calls);
+  done.rows.insert(done.rows.begin(), std::move(wait));
+  done.rows.push_back(std::move(latency));
+  const std::size_t queries = interrupted() ? calls.size() : arrivals.size();
+  done.server = server_figures(options, serving, static_cast<int>(queries));
 }
 
-std::string formatted(const char* format, auto... values) {
-  std::array<char, 256> line{};
-  std::snprintf(line.data(), line.size(), format, values...);
-  return line.data();
+// Those of a server, which must be there. Throws Error where nothing arrives.
+std::vector<double> make_arrivals(const Arguments& arguments) {
+  const double duration_s = arguments.duration_s.value_or(0.0);
+  const ServerOptions& options = *arguments.server;
+  std::vector<double> arrivals = arrival_times(options.qps, duration_s, options.seed);
+  if (arrivals.empty()) {
+    throw Error(ErrorCode::invalid_argument,
+                formatted("--qps: at %g a second nothing arrives in %g s: use a longer --duration",
+                          options.qps, duration_s));
+  }
+  return arrivals;
 }
 
 }  // namespace
@@ -196,39 +144,40 @@ Benchmark run_benchmark(const Predictor& predictor, const Arguments& arguments, 
     return call(predictor, queries[number % queries.size()], clock, nullptr);
   };
   const int streams = arguments.predictor.contexts;
+  const std::vector<double> arrivals =
+      arguments.server ? make_arrivals(arguments) : std::vector<double>{};
 
   predictor.warm_up(arguments.batch);
   for (const Query& query : queries) {
+    if (interrupted()) {
+      throw Interrupted();
+    }
     (void)call(predictor, query, clock, &results);
   }
   results.resize(arguments.images.size());  // what fills the last batch is there twice
   if (streams > 1) {
     // So that every stream has seen sizes of the images.
     (void)measure(measured, streams, {0.0, static_cast<std::size_t>(streams) * queries.size()},
-                  clock);
+                  clock, interrupted);
   }
   Benchmark done;
-  done.scenario = streams == 1 ? "single-stream" : "offline";
+  done.scenario = arguments.server ? "server" : streams == 1 ? "single-stream" : "offline";
   done.images = results.size();
   for (const Result& result : results) {
     done.instances += result.instances.size();
   }
   done.load_s = load_s;
-  done.warm_up = warm_up([&](std::size_t number) { (void)measured(number); }, kWarmUpLimit, clock);
-  const Measurement measurement =
-      measure(measured, streams, {arguments.duration_s.value_or(0.0)}, clock);
-  done.elapsed_s = measurement.elapsed_s;
-  std::size_t images = 0;
-  for (const CallTimes& times : measurement.calls) {
-    images += static_cast<std::size_t>(times.images);
+  done.warm_up = warm_up([&](std::size_t number) { (void)measured(number); }, kWarmUpLimit, clock,
+                         interrupted);
+  if (arguments.server) {
+    measure_server(measured, streams, *arguments.server, arrivals, clock, done);
+  } else {
+    measure_calls(measured, streams, arguments, clock, done);
   }
-  done.images_per_second = static_cast<double>(images) / measurement.elapsed_s;
-  done.rows = rows_of(measurement.calls);
-  if (streams == 1) {
-    for (const int percentile : kPercentiles) {
-      done.early_stopping.push_back(early_stopping_estimate(done.rows.back().samples, percentile));
-    }
-  }
+  const std::size_t calls = done.rows.front().samples.size();
+  done.images_per_second =
+      static_cast<double>(calls) * static_cast<double>(arguments.batch) / done.elapsed_s;
+  done.interrupted = interrupted();
   return done;
 }
 
@@ -241,6 +190,18 @@ std::string format_benchmark(const Benchmark& benchmark) {
     text += estimate.latency_ms ? formatted("%.2f ms\n", *estimate.latency_ms)
                                 : formatted("none, it needs %d calls\n", estimate.needed);
   }
+  if (benchmark.server) {
+    const ServerFigures& server = *benchmark.server;
+    text += formatted(
+        "asked for %g queries per second: %.1f arrived, %.1f were answered; %d of %d took more "
+        "than "
+        "%g ms, %d got no answer: p99 <= %g ms ",
+        server.qps, server.arrived_qps, server.answered_qps, server.over, server.queries,
+        server.latency_bound_ms, server.unanswered, server.latency_bound_ms);
+    text += server.holds ? "holds\n"
+                         : formatted("does not hold (with so many above it, %d would be needed)\n",
+                                     server.needed);
+  }
   text += formatted("loaded in %.2f s; warm-up: %d calls, %.1f s\n", benchmark.load_s,
                     benchmark.warm_up.calls, benchmark.warm_up.seconds);
   if (!benchmark.warm_up.stable) {
@@ -251,48 +212,10 @@ std::string format_benchmark(const Benchmark& benchmark) {
         "nothing was found in the images: there were no masks to make; lower --threshold, or use "
         "others\n";
   }
+  if (benchmark.interrupted) {
+    text += "interrupted: the measurement ended before its time\n";
+  }
   return text;
-}
-
-std::string benchmark_json(const Benchmark& benchmark, const Predictor& predictor,
-                           const Arguments& arguments) {
-  JsonWriter json(1);
-  json.begin_object();
-  write_texts(json, {{"command", "instseg_run"}});
-  json.key("schema_version");
-  json.integer(kSchemaVersion);
-  json.key("environment");
-  write_environment(json);
-  json.key("configuration");
-  write_configuration(json, predictor, arguments);
-  write_texts(json, {{"scenario", benchmark.scenario}});
-  json.key("images");
-  json.integer(static_cast<std::int64_t>(benchmark.images));
-  json.key("instances");
-  json.integer(static_cast<std::int64_t>(benchmark.instances));
-  json.key("load_s");
-  json.number(benchmark.load_s);
-  json.key("warm_up");
-  json.begin_object();
-  json.key("calls");
-  json.integer(benchmark.warm_up.calls);
-  json.key("seconds");
-  json.number(benchmark.warm_up.seconds);
-  json.key("stable");
-  json.boolean(benchmark.warm_up.stable);
-  json.key("medians_ms");
-  write_numbers(json, benchmark.warm_up.medians_ms);
-  json.end_object();
-  json.key("elapsed_s");
-  json.number(benchmark.elapsed_s);
-  json.key("images_per_second");
-  json.number(benchmark.images_per_second);
-  json.key("samples");
-  write_samples(json, benchmark.rows);
-  json.key("early_stopping");
-  write_estimates(json, benchmark);
-  json.end_object();
-  return json.take();
 }
 
 }  // namespace instseg::run

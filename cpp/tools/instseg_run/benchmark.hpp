@@ -1,6 +1,7 @@
 // What --duration measures: the core of `instseg benchmark`, without Python.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,12 +9,14 @@
 #include "instseg_run/arguments.hpp"
 #include "instseg_run/early_stopping.hpp"
 #include "instseg_run/measure.hpp"
+#include "instseg_run/server.hpp"
 #include "instseg_run/statistics.hpp"
 
 namespace instseg::run {
 
-// scenario: MLPerf's "single-stream", or "offline" with several streams. instances: found in one
-// pass over the images. early_stopping: of the 90th and 99th percentile; of one stream only.
+// scenario: MLPerf's "single-stream", "offline" with several streams, or "server". instances: found
+// in one pass over the images. early_stopping: of the 90th and 99th percentile; of single-stream
+// only. interrupted: it ended before its time.
 struct Benchmark {
   std::string scenario;
   std::size_t images = 0;
@@ -22,11 +25,15 @@ struct Benchmark {
   WarmUp warm_up;
   double elapsed_s = 0.0;
   double images_per_second = 0.0;
-  std::vector<Row> rows;  // decode, preprocess, inference, postprocess, total
+  // decode, preprocess, inference, postprocess, total; of a server wait before them, latency behind
+  std::vector<Row> rows;
   std::vector<Estimate> early_stopping;
+  std::optional<ServerFigures> server;
+  bool interrupted = false;
 };
 
-// `results` gets those of one pass. Throws Error as Predictor and read_image do.
+// `results` gets those of one pass. Throws Error as Predictor and read_image do, and where a server
+// would get no query; Interrupted after Ctrl-C where no call was measured until then.
 Benchmark run_benchmark(const Predictor& predictor, const Arguments& arguments, double load_s,
                         std::vector<Result>& results);
 

@@ -14,7 +14,7 @@ double log_factorial(int n) {
   return ::lgamma_r(n + 1.0, &sign);
 }
 
-bool is_shown(int over, int calls, double p) {
+bool is_shown_at(int over, int calls, double p) {
   if (over >= calls) {
     return false;
   }
@@ -26,28 +26,13 @@ bool is_shown(int over, int calls, double p) {
   return sum <= 1.0 - kConfidence;
 }
 
-// The fewest calls that show it with one of them above the bound.
-int needed_calls(double p) {
-  int low = 1;
-  int high = 2;
-  while (!is_shown(1, high, p)) {
-    low = high;
-    high *= 2;
-  }
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (is_shown(1, middle, p) ? high : low) = middle;
-  }
-  return high;
-}
-
 // The largest t; 0 also where not even that one is shown.
 int most_over(int calls, double p) {
   int low = 0;
   int high = calls;
   while (high - low > 1) {
     const int middle = (low + high) / 2;
-    (is_shown(middle, calls, p) ? low : high) = middle;
+    (is_shown_at(middle, calls, p) ? low : high) = middle;
   }
   return low;
 }
@@ -55,15 +40,31 @@ int most_over(int calls, double p) {
 }  // namespace
 
 Estimate early_stopping_estimate(std::vector<double> samples_ms, int percentile) {
-  const double p = percentile / 100.0;
   const auto calls = static_cast<int>(samples_ms.size());
-  const int over = most_over(calls, p);
+  const int over = most_over(calls, percentile / 100.0);
   if (over == 0) {
-    return {percentile, needed_calls(p), {}, {}};
+    return {percentile, needed_calls(1, percentile), {}, {}};
   }
   std::sort(samples_ms.begin(), samples_ms.end());
-  return {percentile, needed_calls(p), samples_ms[static_cast<std::size_t>(calls - over)],
-          over - 1};
+  return {percentile, needed_calls(1, percentile),
+          samples_ms[static_cast<std::size_t>(calls - over)], over - 1};
+}
+
+bool is_shown(int over, int calls, int percentile) {
+  return is_shown_at(over, calls, percentile / 100.0);
+}
+
+int needed_calls(int over, int percentile) {
+  int low = over;  // never enough: all of them would be above
+  int high = std::max(2 * over, 1);
+  while (!is_shown(over, high, percentile)) {
+    high *= 2;
+  }
+  while (high - low > 1) {
+    const int middle = low + (high - low) / 2;
+    (is_shown(over, middle, percentile) ? high : low) = middle;
+  }
+  return high;
 }
 
 }  // namespace instseg::run

@@ -24,4 +24,11 @@ struct Estimate {
 // of the rest. percentile: 1 to 99. As `instseg benchmark` computes it.
 Estimate early_stopping_estimate(std::vector<double> samples_ms, int percentile);
 
+// Whether `over` of `calls` calls above a bound show, by the formula above, that the percentile is
+// within it.
+bool is_shown(int over, int calls, int percentile);
+
+// The fewest calls that show it, `over` of them above the bound.
+int needed_calls(int over, int percentile);
+
 }  // namespace instseg::run

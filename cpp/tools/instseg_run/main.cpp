@@ -10,11 +10,14 @@
 #include "instseg_run/arguments.hpp"
 #include "instseg_run/benchmark.hpp"
 #include "instseg_run/image_io.hpp"
+#include "instseg_run/interruption.hpp"
 #include "instseg_run/outputs.hpp"
 #include "instseg_run/statistics.hpp"
 
 namespace instseg::run {
 namespace {
+
+constexpr int kInterrupted = 130;  // as of the shell: 128 + SIGINT
 
 double milliseconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
@@ -114,7 +117,9 @@ void run_passes(const Predictor& predictor, const Arguments& arguments) {
   std::fputs(format_table(rows).c_str(), stdout);
 }
 
-void run_measured(const Predictor& predictor, const Arguments& arguments, double load_s) {
+// Returns the exit code.
+int run_measured(const Predictor& predictor, const Arguments& arguments, double load_s) {
+  note_interrupts();
   std::vector<Result> results;
   const Benchmark benchmark = run_benchmark(predictor, arguments, load_s, results);
   print_results(arguments, predictor.bundle().labels, results);
@@ -128,9 +133,11 @@ void run_measured(const Predictor& predictor, const Arguments& arguments, double
   }
   print_place(predictor, arguments, "per call, from files to results");
   std::fputs(format_benchmark(benchmark).c_str(), stdout);
+  return benchmark.interrupted ? kInterrupted : 0;
 }
 
-void run(const Arguments& arguments) {
+// Returns the exit code.
+int run(const Arguments& arguments) {
   for (const auto& file : {arguments.json, arguments.report}) {
     if (file) {
       check_folder(*file);
@@ -145,16 +152,16 @@ void run(const Arguments& arguments) {
                                                  std::to_string(predictor.bundle().batch.max));
   }
   if (arguments.duration_s) {
-    run_measured(predictor, arguments, load_s);
-  } else {
-    run_passes(predictor, arguments);
+    return run_measured(predictor, arguments, load_s);
   }
+  run_passes(predictor, arguments);
+  return 0;
 }
 
 }  // namespace
 }  // namespace instseg::run
 
-// Exit codes: 0 done, 1 failed, 2 wrong command line.
+// Exit codes: 0 done, 1 failed, 2 wrong command line, 130 interrupted.
 int main(int argc, char** argv) {
   try {
     const auto arguments = instseg::run::parse_arguments({argv + 1, argv + argc});
@@ -162,11 +169,13 @@ int main(int argc, char** argv) {
       std::fputs(instseg::run::kHelp, stdout);
       return 0;
     }
-    instseg::run::run(*arguments);
-    return 0;
+    return instseg::run::run(*arguments);
   } catch (const instseg::run::UsageError& error) {
     std::fprintf(stderr, "instseg_run: %s; instseg_run --help tells more\n", error.what());
     return 2;
+  } catch (const instseg::run::Interrupted& error) {
+    std::fprintf(stderr, "instseg_run: %s\n", error.what());
+    return instseg::run::kInterrupted;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "instseg_run: error: %s\n", error.what());
     return 1;

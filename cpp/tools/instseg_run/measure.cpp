@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <exception>
 #include <mutex>
-#include <optional>
-#include <thread>
 #include <utility>
 
 #include "instseg_run/statistics.hpp"
@@ -25,56 +22,6 @@ bool is_stable(const std::vector<double>& medians) {
   return *highest <= (1.0 + kTolerance) * *lowest;
 }
 
-// Hands out the numbers of the calls and collects what they took.
-class Measuring {
- public:
-  Measuring(const std::function<CallTimes(std::size_t)>& call, const Limits& limits,
-            const Clock& clock)
-      : call_(call), limits_(limits), clock_(clock), start_(clock()) {}
-
-  // Calls until the limits are reached or a call, in whatever stream, has thrown.
-  void work() {
-    try {
-      while (const auto number = next()) {
-        const CallTimes times = call_(*number);
-        const std::scoped_lock lock(mutex_);
-        done_.calls.push_back(times);
-      }
-    } catch (...) {
-      const std::scoped_lock lock(mutex_);
-      if (!error_) {
-        error_ = std::current_exception();
-      }
-    }
-  }
-
-  Measurement finish() {
-    if (error_) {
-      std::rethrow_exception(error_);
-    }
-    done_.elapsed_s = clock_() - start_;
-    return std::move(done_);
-  }
-
- private:
-  std::optional<std::size_t> next() {
-    const std::scoped_lock lock(mutex_);
-    if (error_ || (begun_ >= limits_.min_calls && clock_() - start_ >= limits_.duration_s)) {
-      return {};
-    }
-    return begun_++;
-  }
-
-  const std::function<CallTimes(std::size_t)>& call_;
-  Limits limits_;
-  const Clock& clock_;
-  double start_;
-  std::mutex mutex_;
-  std::size_t begun_ = 0;
-  Measurement done_;
-  std::exception_ptr error_;
-};
-
 }  // namespace
 
 Clock steady_clock() {
@@ -84,12 +31,16 @@ Clock steady_clock() {
   };
 }
 
-WarmUp warm_up(const std::function<void(std::size_t)>& call, double limit_s, const Clock& clock) {
+WarmUp warm_up(const std::function<void(std::size_t)>& call, double limit_s, const Clock& clock,
+               const Stopped& stopped) {
   WarmUp done;
   const double start = clock();
   do {
     std::vector<double> window;
     for (std::size_t number = 0; number < kCallsPerWindow; ++number) {
+      if (stopped()) {
+        return done;
+      }
       const double before = clock();
       call(number);
       window.push_back((clock() - before) * 1e3);
@@ -103,17 +54,27 @@ WarmUp warm_up(const std::function<void(std::size_t)>& call, double limit_s, con
 }
 
 Measurement measure(const std::function<CallTimes(std::size_t)>& call, int streams,
-                    const Limits& limits, const Clock& clock) {
-  Measuring measuring(call, limits, clock);
-  if (streams == 1) {
-    measuring.work();
-  } else {
-    std::vector<std::jthread> threads;
-    for (int stream = 0; stream < streams; ++stream) {
-      threads.emplace_back([&measuring] { measuring.work(); });
+                    const Limits& limits, const Clock& clock, const Stopped& stopped) {
+  Measurement done;
+  std::mutex mutex;
+  std::size_t begun = 0;
+  const double start = clock();
+  run_in_streams(streams, [&] {
+    std::size_t number = 0;
+    {
+      const std::scoped_lock lock(mutex);
+      if (stopped() || (begun >= limits.min_calls && clock() - start >= limits.duration_s)) {
+        return false;
+      }
+      number = begun++;
     }
-  }
-  return measuring.finish();
+    const CallTimes times = call(number);
+    const std::scoped_lock lock(mutex);
+    done.calls.push_back(times);
+    return true;
+  });
+  done.elapsed_s = clock() - start;
+  return done;
 }
 
 }  // namespace instseg::run

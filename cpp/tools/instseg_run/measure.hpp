@@ -5,6 +5,8 @@
 #include <functional>
 #include <vector>
 
+#include "instseg_run/streams.hpp"
+
 namespace instseg::run {
 
 // One call, from encoded files to results. Milliseconds of the whole batch.
@@ -29,9 +31,9 @@ struct WarmUp {
 
 // Calls until the medians of the last three windows of five lie within 5% of the lowest of them, or
 // for `limit_s` seconds; the first window is whole even without time. `call` gets its number in the
-// window, so that windows do the same work.
+// window, so that windows do the same work. When stopped, the last window is left out.
 WarmUp warm_up(const std::function<void(std::size_t number)>& call, double limit_s,
-               const Clock& clock);
+               const Clock& clock, const Stopped& stopped);
 
 // A measurement ends when it took `duration_s` seconds and `min_calls` calls (trtexec's rule).
 struct Limits {
@@ -45,8 +47,9 @@ struct Measurement {
 };
 
 // `streams` calls at a time, each begun when one has ended. `call` gets 0, 1, 2, …; with more than
-// one stream, from threads of their own. Throws what one of the calls threw, when all have ended.
+// one stream, from threads of their own. When stopped, calls that have begun still end. Throws what
+// one of the calls threw, when all have ended.
 Measurement measure(const std::function<CallTimes(std::size_t number)>& call, int streams,
-                    const Limits& limits, const Clock& clock);
+                    const Limits& limits, const Clock& clock, const Stopped& stopped);
 
 }  // namespace instseg::run
