@@ -184,6 +184,53 @@ typedef struct instseg_timings {
 INSTSEG_API instseg_code instseg_results_timings(const instseg_results* results, size_t image,
                                                  instseg_timings* timings);
 
+/* What was found in the images of one call, with masks that stay on the GPU. May be used from many
+ * threads, and outlive the predictor.
+ *
+ * The masks of a call share memory, which is theirs until these results are destroyed; then the
+ * predictor uses it again. So they have to live as long as kernels of your own read mask_words.
+ *
+ * What these results are asked for is done on their GPU, which is that of the calling thread
+ * afterwards. */
+typedef struct instseg_gpu_results instseg_gpu_results;
+
+/* As instseg_predict; images may lie on the host or on the GPU. INSTSEG_UNSUPPORTED where the work
+ * around the network is not done on a GPU (instseg_predictor_ops_device). */
+INSTSEG_API instseg_code instseg_predict_on_gpu(const instseg_predictor* predictor,
+                                                const instseg_image* images, size_t count,
+                                                const float* threshold,
+                                                instseg_gpu_results** results);
+INSTSEG_API void instseg_gpu_results_destroy(instseg_gpu_results* results);
+
+/* As instseg_results_count and instseg_results_instances. */
+INSTSEG_API size_t instseg_gpu_results_count(const instseg_gpu_results* results);
+INSTSEG_API size_t instseg_gpu_results_instances(const instseg_gpu_results* results, size_t image);
+
+/* The number of the GPU: 0 of "gpu:0"; -1 where there are no images. */
+INSTSEG_API int32_t instseg_gpu_results_device(const instseg_gpu_results* results);
+
+/* As instseg_results_instance, but mask_words is an address on the GPU, and null where the mask is
+ * empty. The words are complete: no stream has to be waited for. */
+INSTSEG_API instseg_code instseg_gpu_results_instance(const instseg_gpu_results* results,
+                                                      size_t image, size_t index,
+                                                      instseg_instance* instance);
+
+/* Writes the masks of an image as bytes into memory of its GPU, instances x height x width, 0 or 1;
+ * `size` is the size of that, to the byte.
+ *
+ * stream: a cudaStream_t of this GPU. `out` is written after what is on it by then, and before what
+ * is put on it afterwards; the calling thread does not wait, and the results need not live until
+ * then. Null: waits until all is written. */
+INSTSEG_API instseg_code instseg_gpu_results_masks(const instseg_gpu_results* results, size_t image,
+                                                   void* out, size_t size, void* stream);
+
+INSTSEG_API instseg_code instseg_gpu_results_timings(const instseg_gpu_results* results,
+                                                     size_t image, instseg_timings* timings);
+
+/* What instseg_predict would have given: copies the words to the host, and waits for that. */
+INSTSEG_API instseg_code instseg_gpu_results_to_host(const instseg_gpu_results* results,
+                                                     instseg_results** copy);
+
 #ifdef __cplusplus
 }
 #endif

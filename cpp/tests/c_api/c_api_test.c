@@ -212,6 +212,29 @@ static void test_wrong_images(const instseg_predictor* predictor) {
   free(red);
 }
 
+/* On the GPU: gpu_c_api_test.cpp of the C++ tests. */
+static void test_gpu_results(const instseg_predictor* predictor) {
+  uint8_t* red = picture(2);
+  const instseg_image image = view(red);
+  instseg_gpu_results* results = (instseg_gpu_results*)&failures;
+  CHECK_FAILS(instseg_predict_on_gpu(predictor, &image, 1, NULL, &results), INSTSEG_UNSUPPORTED,
+              "device is 'cpu'");
+  CHECK(results == NULL);
+  CHECK_FAILS(instseg_predict_on_gpu(NULL, &image, 1, NULL, &results), INSTSEG_INVALID_ARGUMENT,
+              "predictor is null");
+  CHECK_FAILS(instseg_predict_on_gpu(predictor, &image, 1, NULL, NULL), INSTSEG_INVALID_ARGUMENT,
+              "results is null");
+  CHECK(instseg_gpu_results_count(NULL) == 0 && instseg_gpu_results_instances(NULL, 0) == 0);
+  CHECK(instseg_gpu_results_device(NULL) == -1);
+  instseg_results* copy = NULL;
+  CHECK_FAILS(instseg_gpu_results_to_host(NULL, &copy), INSTSEG_INVALID_ARGUMENT,
+              "results is null");
+  CHECK_FAILS(instseg_gpu_results_masks(NULL, 0, NULL, 0, NULL), INSTSEG_INVALID_ARGUMENT,
+              "results is null");
+  instseg_gpu_results_destroy(NULL);
+  free(red);
+}
+
 int main(int argc, char** argv) {
   if (argc != 2) {
     fputs("usage: c_api_test BUNDLE\n", stderr);
@@ -225,6 +248,7 @@ int main(int argc, char** argv) {
     test_properties(predictor);
     test_predict(predictor);
     test_wrong_images(predictor);
+    test_gpu_results(predictor);
   }
   instseg_predictor_destroy(predictor);
   return failures == 0 ? 0 : 1;

@@ -1,32 +1,26 @@
 #include "instseg/c_api.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <memory>
-#include <new>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "c_api/support.hpp"
 #include "instseg/predictor.hpp"
 #include "instseg/version.hpp"
 
-struct instseg_predictor {
-  instseg::Predictor predictor;
-};
-
-struct instseg_results {
-  std::vector<instseg::Result> images;
-  std::vector<std::string> labels;
-  std::string family;
-};
-
 namespace {
 
-using instseg::Error;
 using instseg::ErrorCode;
+using instseg::capi::check_size;
+using instseg::capi::fail;
+using instseg::capi::guarded;
+using instseg::capi::index_in;
+using instseg::capi::not_null;
+using instseg::capi::read_images;
 
 static_assert(INSTSEG_INVALID_ARGUMENT == 1 + static_cast<int>(ErrorCode::invalid_argument));
 static_assert(INSTSEG_INTERNAL == 1 + static_cast<int>(ErrorCode::internal));
@@ -34,70 +28,8 @@ static_assert(INSTSEG_BGR8 == static_cast<int>(instseg::PixelFormat::bgr8));
 static_assert(INSTSEG_RGBA8 == static_cast<int>(instseg::PixelFormat::rgba8));
 static_assert(INSTSEG_GPU_PIXELS == static_cast<int>(instseg::PixelMemory::gpu));
 
-// Of the first version of this interface; a caller's structs are at least as large.
+// Of the first version of this interface; a caller's struct is at least as large.
 constexpr std::size_t kOptionsSize = sizeof(instseg_predictor_options);
-constexpr std::size_t kImageSize = offsetof(instseg_image, stream);
-constexpr std::size_t kInstanceSize = sizeof(instseg_instance);
-constexpr std::size_t kTimingsSize = sizeof(instseg_timings);
-
-std::string& last_error() {
-  thread_local std::string text;
-  return text;
-}
-
-// No allocation here may fail a second time.
-instseg_code failed(instseg_code code, const char* message) noexcept {
-  try {
-    last_error() = message;
-  } catch (...) {
-    last_error().clear();
-  }
-  return code;
-}
-
-[[noreturn]] void fail(const std::string& message) {
-  throw Error(ErrorCode::invalid_argument, message);
-}
-
-// Nothing may be thrown into C.
-template <class Body>
-instseg_code guarded(Body&& body) noexcept {
-  try {
-    body();
-    return INSTSEG_OK;
-  } catch (const Error& error) {
-    return failed(static_cast<instseg_code>(1 + static_cast<int>(error.code())), error.what());
-  } catch (const std::bad_alloc&) {
-    return failed(INSTSEG_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& error) {
-    return failed(INSTSEG_INTERNAL, error.what());
-  } catch (...) {
-    return failed(INSTSEG_INTERNAL, "an exception of an unknown type");
-  }
-}
-
-template <class T>
-T& not_null(T* pointer, const char* name) {
-  if (pointer == nullptr) {
-    fail(std::string(name) + " is null");
-  }
-  return *pointer;
-}
-
-void check_size(std::size_t found, std::size_t expected, const char* name) {
-  if (found < expected) {
-    fail(std::string(name) + ": struct_size is " + std::to_string(found) + ", expected " +
-         std::to_string(expected) + ": set it to sizeof of the struct");
-  }
-}
-
-// Into a struct of the caller that may be longer than the one that this library knows.
-template <class T>
-void copy_out(const T& value, T& out) {
-  const std::size_t size = out.struct_size;
-  std::memcpy(&out, &value, sizeof(T));
-  out.struct_size = size;
-}
 
 std::string text_or(const char* text, const char* otherwise) {
   return text == nullptr ? otherwise : text;
@@ -120,47 +52,15 @@ instseg::PredictorOptions read_options(const instseg_predictor_options* options)
   return result;
 }
 
-std::vector<instseg::ImageView> read_images(const instseg_image* images, std::size_t count) {
-  std::vector<instseg::ImageView> views;
-  if (count == 0) {
-    return views;
-  }
-  const std::size_t stride = not_null(images, "images").struct_size;
-  check_size(stride, kImageSize, "images");
-  const auto* bytes = reinterpret_cast<const unsigned char*>(images);
-  for (std::size_t i = 0; i < count; ++i, bytes += stride) {
-    instseg_image image{};
-    std::memcpy(&image, bytes, std::min(stride, sizeof(image)));
-    if (stride < sizeof(image)) {
-      image.memory = INSTSEG_HOST_PIXELS;  // what lies there is the padding of the shorter struct
-    }
-    if (image.struct_size != stride) {
-      fail("image " + std::to_string(i) + ": struct_size is " + std::to_string(image.struct_size) +
-           ", that of the first is " + std::to_string(stride));
-    }
-    views.push_back({image.data, image.height, image.width, image.stride,
-                     static_cast<instseg::PixelFormat>(image.format),
-                     static_cast<instseg::PixelMemory>(image.memory), image.stream});
-  }
-  return views;
-}
-
 const instseg::Result& result_at(const instseg_results* results, std::size_t image) {
   const auto& all = not_null(results, "results").images;
-  if (image >= all.size()) {
-    fail("image " + std::to_string(image) + " of " + std::to_string(all.size()));
-  }
-  return all[image];
+  return all[index_in(all.size(), "image", image)];
 }
 
 const instseg::Instance& instance_at(const instseg_results* results, std::size_t image,
                                      std::size_t index) {
   const auto& instances = result_at(results, image).instances;
-  if (index >= instances.size()) {
-    fail("instance " + std::to_string(index) + " of " + std::to_string(instances.size()) +
-         " of image " + std::to_string(image));
-  }
-  return instances[index];
+  return instances[index_in(instances.size(), "instance", index, image)];
 }
 
 void write_text(const std::string& value, char* text, std::size_t size, std::size_t* needed) {
@@ -186,7 +86,7 @@ bool is_class(const instseg_predictor* predictor, std::int32_t class_id) {
 
 const char* instseg_version(void) { return instseg::version(); }
 
-const char* instseg_last_error(void) { return last_error().c_str(); }
+const char* instseg_last_error(void) { return instseg::capi::last_error().c_str(); }
 
 void instseg_predictor_options_init(instseg_predictor_options* options) {
   if (options != nullptr) {
@@ -264,8 +164,7 @@ instseg_code instseg_predict(const instseg_predictor* predictor, const instseg_i
     const instseg::Predictor& used = not_null(predictor, "predictor").predictor;
     auto found = std::make_unique<instseg_results>();
     found->images =
-        used.predict(read_images(images, count),
-                     threshold == nullptr ? std::nullopt : std::optional<float>(*threshold));
+        used.predict(read_images(images, count), instseg::capi::read_threshold(threshold));
     found->labels = used.bundle().labels;
     found->family = used.bundle().family;
     *results = found.release();
@@ -287,13 +186,12 @@ size_t instseg_results_instances(const instseg_results* results, size_t image) {
 instseg_code instseg_results_instance(const instseg_results* results, size_t image, size_t index,
                                       instseg_instance* instance) {
   return guarded([&] {
-    check_size(not_null(instance, "instance").struct_size, kInstanceSize, "instance");
     const instseg::Instance& found = instance_at(results, image, index);
     const instseg::PackedMask& mask = found.mask;
-    copy_out(instseg_instance{0, found.class_id, found.score, found.box.x1, found.box.y1,
-                              found.box.x2, found.box.y2, mask.x(), mask.y(), mask.width(),
-                              mask.height(), mask.words_per_row(), mask.words().data()},
-             *instance);
+    instseg::capi::write_instance({0, found.class_id, found.score, found.box.x1, found.box.y1,
+                                   found.box.x2, found.box.y2, mask.x(), mask.y(), mask.width(),
+                                   mask.height(), mask.words_per_row(), mask.words().data()},
+                                  instance);
   });
 }
 
@@ -339,11 +237,5 @@ instseg_code instseg_results_json(const instseg_results* results, size_t image,
 
 instseg_code instseg_results_timings(const instseg_results* results, size_t image,
                                      instseg_timings* timings) {
-  return guarded([&] {
-    check_size(not_null(timings, "timings").struct_size, kTimingsSize, "timings");
-    const instseg::Timings& found = result_at(results, image).timings;
-    copy_out(instseg_timings{0, found.preprocess_ms, found.inference_ms, found.postprocess_ms,
-                             found.total_ms, found.batch},
-             *timings);
-  });
+  return guarded([&] { instseg::capi::write_timings(result_at(results, image).timings, timings); });
 }
