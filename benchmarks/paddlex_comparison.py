@@ -2,7 +2,8 @@
 
 Each model is measured by `instseg benchmark --compare paddlex` in a process of its own. Its JSON stays in --reports;
 a model that has one there is not measured again, so after an interruption the same command goes on. How fast PaddleX
-is differs from start to start of its process; --runs measures each model in several.
+is differs from start to start of its process; --runs measures each model in several, and reports of more that are there
+already count too.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _AIMS_OF = dict.fromkeys(("Mask-RT-DETR-M", "Mask-RT-DETR-L", "Mask-RT-DETR-X", 
 _COLUMNS = (
     "model",
     "found",
+    "runs",
     "PaddleX, ms",
     "bundle, ms",
     "PaddleX / bundle (95%)",
@@ -63,6 +65,7 @@ class Row:
 
     model: str
     instances: int
+    runs: int
     bundle_ms: float
     paddlex_ms: float
     ratio: float
@@ -87,7 +90,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--image", type=Path, required=True, metavar="PHOTO")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of these models")
     parser.add_argument("--bf16", action="store_true", help="also the bundle in bfloat16, in the same turns")
-    parser.add_argument("--runs", type=int, default=1, metavar="N", help="processes of each (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=int, default=1, metavar="N", help="processes of each, at least (default: %(default)s)"
+    )
     parser.add_argument("--duration", type=float, default=10.0, metavar="S", help="of each (default: %(default)g)")
     parser.add_argument("--warm-up", type=float, default=15.0, metavar="S", help="at most (default: %(default)g)")
     parser.add_argument(
@@ -119,13 +124,27 @@ def is_measured(file: Path, image: Path) -> bool:
     return True
 
 
+def report_file(folder: Path, bundle: Path, number: int) -> Path:
+    """Of the run with this number, from 1."""
+    name = bundle.name.removesuffix(".bundle")
+    return folder / (f"{name}.json" if number == 1 else f"{name}-{number}.json")
+
+
+def measure_runs(bundle: Path, arguments: argparse.Namespace) -> list[Path]:
+    """The reports of `arguments.runs` runs, and of more that are there. Raises BenchmarkError as measure does."""
+    files = [measure(bundle, arguments, number) for number in range(1, arguments.runs + 1)]
+    while is_measured(file := report_file(arguments.reports, bundle, len(files) + 1), arguments.image):
+        files.append(file)
+    return files
+
+
 def measure(bundle: Path, arguments: argparse.Namespace, number: int) -> Path:
     """The JSON of `instseg benchmark`, written where there is none yet. Raises BenchmarkError with its last words.
 
     number: of the run, from 1.
     """
     name = bundle.name.removesuffix(".bundle")
-    file: Path = arguments.reports / (f"{name}.json" if number == 1 else f"{name}-{number}.json")
+    file = report_file(arguments.reports, bundle, number)
     if is_measured(file, arguments.image):
         print(f"{name}: from {file}", file=sys.stderr)
         return file
@@ -173,6 +192,7 @@ def make_row(reports: Sequence[dict[str, Any]], operations: float, rate: float) 
     return Row(
         model=first.model,
         instances=first.instances,
+        runs=len(runs),
         bundle_ms=statistics.median(row.bundle_ms for row in runs),
         paddlex_ms=paddlex_ms,
         ratio=ratio,
@@ -213,6 +233,7 @@ def _make_run_row(report: dict[str, Any], operations: float, rate: float) -> Row
     return Row(
         model=measured["configuration"]["model"],
         instances=measured["instances"],
+        runs=1,
         bundle_ms=bundle_ms,
         paddlex_ms=paddlex_ms,
         ratio=total["median"],
@@ -236,6 +257,7 @@ def cells(row: Row) -> tuple[str, ...]:
     return (
         row.model + ("" if row.onednn else " *"),
         str(row.instances),
+        str(row.runs),
         f"{row.paddlex_ms:.0f}",
         f"{row.bundle_ms:.0f}",
         f"{row.ratio:.1f} ({row.low:.1f} to {row.high:.1f})",
@@ -262,8 +284,7 @@ def main() -> None:
     failed: list[str] = []
     for bundle in bundles:
         try:
-            files = [measure(bundle, arguments, number) for number in range(1, arguments.runs + 1)]
-            reports = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+            reports = [json.loads(file.read_text(encoding="utf-8")) for file in measure_runs(bundle, arguments)]
         except BenchmarkError as error:
             failed.append(str(error))
             continue

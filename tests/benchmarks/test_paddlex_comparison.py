@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -91,11 +92,27 @@ def test_row(tmp_path: Path) -> None:
     row = make_row([report], operations=10e9, rate=200e9)
     assert (row.ratio, row.rest, row.of_peak, row.onednn) == (9.0, pytest.approx(0.1), pytest.approx(0.5), False)
     assert row.at_peak == pytest.approx(990 / 50)
-    whole = ("M *", "7", "990", "110", "9.0 (8.5 to 9.5)", "8", "–", "–", "14", "100", "10.0%", "10", "50%", "19.8")
+    whole = (
+        "M *",
+        "7",
+        "1",
+        "990",
+        "110",
+        "9.0 (8.5 to 9.5)",
+        "8",
+        "–",
+        "–",
+        "14",
+        "100",
+        "10.0%",
+        "10",
+        "50%",
+        "19.8",
+    )
     assert cells(row) == whole
     bf16 = {"statistics": {"total": {"median": 55.0}}, "samples_ms": {"total": [49.0, 55.0, 50.0]}}
     measured["comparisons"] = [{"peer": "bf16", "samples": bf16}, peer]
-    assert cells(make_row([report], operations=10e9, rate=200e9))[6:9] == ("55", "20.0 (18.0 to 20.0)", "14")
+    assert cells(make_row([report], operations=10e9, rate=200e9))[7:10] == ("55", "20.0 (18.0 to 20.0)", "14")
 
 
 def test_row_of_several_runs() -> None:
@@ -121,7 +138,7 @@ def test_row_of_several_runs() -> None:
         return {"runs": [run], "environment": {"variables": {}}}
 
     row = make_row([report(110.0, 8.0), report(120.0, 5.0), report(100.0, 9.0)], operations=10e9, rate=200e9)
-    assert cells(row)[2:8] == ("880", "110", "8.0 (4.5 to 9.5)", "8", "55", "16.0 (10.0 to 18.0)")
+    assert cells(row)[2:9] == ("3", "880", "110", "8.0 (4.5 to 9.5)", "8", "55", "16.0 (10.0 to 18.0)")
     assert row.networks_ms == 100.0
     assert row.rest == pytest.approx(0.1)
     assert row.of_peak == pytest.approx(0.5)
@@ -163,8 +180,8 @@ def test_goes_on_from_reports_and_names_what_failed(tmp_path: Path, photo: Path)
     assert "expected a model that PaddleX exported" in failed
     assert failed in done.stdout
     header, rule, line = (tmp_path / "table.md").read_text(encoding="utf-8").splitlines()
-    assert header.count("|") == rule.count("|") == line.count("|") == 15
-    assert line.startswith("| tiny | 4 | ")
+    assert header.count("|") == rule.count("|") == line.count("|") == 16
+    assert line.startswith("| tiny | 4 | 1 | ")
 
 
 def test_what_counts_as_measured(tmp_path: Path) -> None:
@@ -179,6 +196,15 @@ def test_what_counts_as_measured(tmp_path: Path) -> None:
     assert is_measured(file, Path("a.png"))
     with pytest.raises(BenchmarkError, match=r"is of a\.png, expected b\.png"):
         is_measured(file, Path("b.png"))
+
+
+def test_reports_of_further_runs_count(tmp_path: Path) -> None:
+    from paddlex_comparison import measure_runs
+
+    arguments = argparse.Namespace(reports=tmp_path, image=Path("a.png"), runs=2)
+    for name in ("M.json", "M-2.json", "M-3.json", "M-5.json"):
+        (tmp_path / name).write_text(json.dumps({"interrupted": False, "settings": {"images": ["a.png"]}}))
+    assert [file.name for file in measure_runs(Path("M.bundle"), arguments)] == ["M.json", "M-2.json", "M-3.json"]
 
 
 def test_unknown_model_is_one_line(tmp_path: Path, photo: Path) -> None:
