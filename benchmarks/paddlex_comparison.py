@@ -29,7 +29,7 @@ from report import REPORTS, BenchmarkError, environment, run, write_report
 from stage_operations import OperationCounter, operations_per_second
 
 # Low enough that seeded weights, which were never trained, find something.
-_THRESHOLDS = {"mask_rcnn": 0.05, "mask_rtdetr": 0.1, "ppyoloe_seg": 0.06, "solov2": 0.1}
+THRESHOLDS = {"mask_rcnn": 0.05, "mask_rtdetr": 0.1, "ppyoloe_seg": 0.06, "solov2": 0.1}
 # How many times as fast as PaddleX a bundle is meant to be: in float32, in BF16.
 _AIMS = (8, 14)
 _AIMS_OF = dict.fromkeys(("Mask-RT-DETR-M", "Mask-RT-DETR-L", "Mask-RT-DETR-X", "Mask-RT-DETR-H"), (3, 5))
@@ -148,7 +148,7 @@ def measure(bundle: Path, arguments: argparse.Namespace, number: int) -> Path:
     if is_measured(file, arguments.image):
         print(f"{name}: from {file}", file=sys.stderr)
         return file
-    threshold = _THRESHOLDS[find_model(name).family]
+    threshold = THRESHOLDS[find_model(name).family]
     print(f"{name} …" if arguments.runs == 1 else f"{name}, run {number} of {arguments.runs} …", file=sys.stderr)
     command = [
         *(sys.executable, "-m", "instseg_rt", "benchmark", str(bundle), "--json", str(file)),

@@ -38,10 +38,14 @@ class OperationCounter:
 
         Counted on the shapes that the stages really get: those of the R-CNN heads depend on what is found.
         """
+        return sum(graph_operations(file, shapes) for file, shapes in self.runs(bundle, image, threshold))
+
+    def runs(self, bundle: Path, image: Path, threshold: float) -> list[tuple[Path, Shapes]]:
+        """The ONNX files that are run for `image`, one after the other, with the shapes of their inputs."""
         self._runs.clear()
         with Predictor(bundle, backend=_BACKEND, threshold=threshold) as predictor:
             predictor(image)
-        return sum(graph_operations(file, shapes) for file, shapes in self._runs)
+        return list(self._runs)
 
     def _create_session(self, file: Path, options: SessionOptions) -> _RecordedSession:
         return _RecordedSession(file, options, self._runs)
@@ -68,11 +72,24 @@ class _RecordedSession:
 
 def graph_operations(file: Path, shapes: Shapes) -> float:
     """Of one run of an ONNX graph with inputs of these shapes. A multiplication with its addition counts as two."""
+    return float(sum(operations_by_kind(read_graph(file, shapes)).values()))
+
+
+def read_graph(file: Path, shapes: Shapes) -> Any:
+    """An openvino.Model for inputs of these shapes."""
     import openvino
 
     model = openvino.Core().read_model(file)
     model.reshape({name: list(shape) for name, shape in shapes.items()})
-    return float(sum(_node_operations(node) for node in model.get_ops()))
+    return model
+
+
+def operations_by_kind(model: Any) -> dict[str, int]:
+    """Of "convolutions" and "matrix products" in an openvino.Model."""
+    found = {"convolutions": 0, "matrix products": 0}
+    for node in model.get_ops():
+        found["matrix products" if node.get_type_name() == "MatMul" else "convolutions"] += _node_operations(node)
+    return found
 
 
 def _node_operations(node: Any) -> int:
