@@ -8,11 +8,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # What pyproject.toml's [build-system] asks for, and the build tools themselves: in .venv, so that a rebuild is incremental.
 BUILD_REQUIREMENTS := "scikit-build-core>=0.11" "pybind11>=3" "openvino>=2026.0" "cmeel-yaml-cpp>=0.8" "cmake>=3.25" ninja
 
-.PHONY: help setup demo test test-cpp test-python sanitize lint format clean
+.PHONY: help setup demo test test-cpp test-python check-cuda sanitize lint format clean
 
 help:
 	@echo "make demo    build, install into $(VENV) and predict a rendered scene; results in output/demo/"
 	@echo "make test    build and run all tests, C++ and Python"
+	@echo "make check-cuda  compile the CUDA ops and their tests, for one architecture; needs nvcc, but no GPU"
 	@echo "make sanitize  the C++ tests under the address, undefined-behaviour and thread sanitizers"
 	@echo "make lint    ruff, mypy, clang-format"
 	@echo "make format  apply ruff's and clang-format's layout"
@@ -47,6 +48,20 @@ test-cpp: $(VENV)/.dev-tools
 
 test-python: $(VENV)/.dev-tools setup
 	$(BIN)/python -m pytest
+
+# One architecture: all of it compiles and links, and no hot kernel spills. The tests of it run on a GPU only.
+CUDA_ARCH ?= 75
+CUDA_BUILD := build/check-cuda
+check-cuda: $(VENV)/.dev-tools
+	@if command -v nvcc > /dev/null || [ -n "$$CUDACXX" ]; then \
+	  export PATH="$(abspath $(BIN)):$$PATH" && \
+	  cmake --preset cuda -B $(CUDA_BUILD) -G Ninja -DCMAKE_CUDA_ARCHITECTURES=$(CUDA_ARCH)-real \
+	    -DPython_EXECUTABLE="$(abspath $(BIN))/python" && \
+	  cmake --build $(CUDA_BUILD) --parallel $(JOBS) --target instseg_cuda instseg_cuda_tests instseg_cuda_bench && \
+	  python benchmarks/cuda_resources.py --build $(CUDA_BUILD) --arch $(CUDA_ARCH); \
+	else \
+	  echo "check-cuda: nvcc was not found: the CUDA ops are not compiled"; \
+	fi
 
 sanitize: $(VENV)/.dev-tools
 	for preset in asan tsan; do \
