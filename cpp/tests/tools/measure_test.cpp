@@ -65,7 +65,7 @@ TEST(MeasureTest, DurationAndFewestCalls) {
   const auto call = [&](std::size_t number) {
     numbers.push_back(number);
     time.now += 0.5;
-    return CallTimes{2, 1.0, 2.0, 3.0, 4.0, static_cast<double>(number)};
+    return CallTimes{1.0, 2.0, 3.0, 4.0, static_cast<double>(number)};
   };
   const Measurement by_time = measure(call, 1, {10.0, 3}, time.clock(), never);
   EXPECT_EQ(by_time.calls.size(), 20U);
@@ -81,7 +81,7 @@ TEST(MeasureTest, StreamsShareTheCalls) {
   const Measurement done = measure(
       [&](std::size_t number) {
         ++calls;
-        return CallTimes{1, 0.0, 0.0, 0.0, 0.0, static_cast<double>(number)};
+        return CallTimes{0.0, 0.0, 0.0, 0.0, static_cast<double>(number)};
       },
       4, {0.0, 200}, steady_clock(), never);
   EXPECT_EQ(calls, 200);

@@ -44,7 +44,7 @@ TEST(Serve, WaitingCountsFromTheArrival) {
   SetClock time;
   const auto call = [&](std::size_t number) {
     time.now += 2.0;
-    return CallTimes{1, 0.0, 0.0, 0.0, 0.0, static_cast<double>(number)};
+    return CallTimes{0.0, 0.0, 0.0, 0.0, static_cast<double>(number)};
   };
   const Serving done = serve(call, 1, {1.0, 1.5, 8.0}, time.clock(), time.sleep(), never);
   ASSERT_EQ(done.served.size(), 3U);
@@ -95,7 +95,7 @@ TEST(Serve, StreamsShareTheQueries) {
   std::atomic<int> calls = 0;
   const auto call = [&](std::size_t number) {
     ++calls;
-    return CallTimes{1, 0.0, 0.0, 0.0, 0.0, static_cast<double>(number)};
+    return CallTimes{0.0, 0.0, 0.0, 0.0, static_cast<double>(number)};
   };
   const std::vector<double> arrivals(200, 30.0);  // all at once; time is set beyond
   std::atomic<double> now = 0.0;

@@ -51,9 +51,8 @@ CallTimes call(const Predictor& predictor, const Query& query, const Clock& cloc
   std::vector<Result> found = predictor.predict(views);
   const double end = clock();
   const Timings& timings = found.front().timings;
-  const CallTimes times{static_cast<int>(query.size()), (decoded - start) * 1e3,
-                        timings.preprocess_ms,          timings.inference_ms,
-                        timings.postprocess_ms,         (end - start) * 1e3};
+  const CallTimes times{(decoded - start) * 1e3, timings.preprocess_ms, timings.inference_ms,
+                        timings.postprocess_ms, (end - start) * 1e3};
   if (results != nullptr) {
     std::move(found.begin(), found.end(), std::back_inserter(*results));
   }

@@ -11,7 +11,6 @@ namespace instseg::run {
 
 // One call, from encoded files to results. Milliseconds of the whole batch.
 struct CallTimes {
-  int images = 0;
   double decode = 0.0;  // the sum over the images
   double preprocess = 0.0;
   double inference = 0.0;
