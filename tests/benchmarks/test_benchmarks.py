@@ -20,6 +20,7 @@ SCRIPTS = (
     "end_to_end.py",
     "engines.py",
     "fruits.py",
+    "network_profile.py",
     "ops.py",
     "paddlex_comparison.py",
     "postprocess.py",
