@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,15 @@ def split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments[:at], arguments[at + 1 :]
 
 
-def find_bundles(folder: Path) -> list[Path]:
-    """Raises BenchmarkError where there is none."""
+def find_bundles(folder: Path, only: Sequence[str] = ()) -> list[Path]:
+    """only: of these names, all where there are none. Raises BenchmarkError where no bundle is left."""
     bundles = sorted(manifest.parent for manifest in folder.glob(f"*/{MANIFEST_NAME}"))
     if not bundles:
         raise BenchmarkError(f"{folder}: no bundle in this folder, which is one with a {MANIFEST_NAME}")
-    return bundles
+    chosen = [bundle for bundle in bundles if not only or bundle.stem in only]
+    if not chosen:
+        raise BenchmarkError(f"{folder}: no bundle of {', '.join(only)}")
+    return chosen
 
 
 def measure(bundle: Path, options: list[str], folder: Path) -> Measured:

@@ -19,10 +19,9 @@ import numpy as np
 
 from end_to_end import find_bundles
 from instseg_rt import load_bundle
-from instseg_rt.benchmark.report import Table, markdown_table
-from instseg_rt.files import write_atomically
+from instseg_rt.benchmark.report import Table
 from paddlex_comparison import THRESHOLDS
-from report import REPORTS, BenchmarkError, environment, run, write_report
+from report import REPORTS, environment, run, show_table, write_report
 from stage_operations import OperationCounter, Shapes, operations_by_kind, operations_per_second, read_graph
 
 _KINDS = {
@@ -71,9 +70,7 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def profile_bundle(
-    model: str, runs: Sequence[tuple[Path, Shapes]], precision: str, repeat: int, threads: int | None = None
-) -> Profile:
+def profile_bundle(model: str, runs: Sequence[tuple[Path, Shapes]], precision: str, repeat: int) -> Profile:
     """Of the networks in `runs`, with random inputs. Those with the same file and shapes are measured once."""
     profile = Profile(model, precision)
     times = Counter((file, tuple(sorted(shapes.items()))) for file, shapes in runs)
@@ -81,7 +78,7 @@ def profile_bundle(
         graph = read_graph(file, dict(shapes))
         for kind, operations in operations_by_kind(graph).items():
             profile.operations[kind] = profile.operations.get(kind, 0) + count * operations
-        for layer, (kind, milliseconds) in _layer_times(graph, precision, repeat, threads).items():
+        for layer, (kind, milliseconds) in _layer_times(graph, precision, repeat).items():
             profile.kinds_ms[kind] += count * milliseconds
             name = f"{file.stem}: {layer}"
             profile.layers_ms[name] = profile.layers_ms.get(name, 0.0) + count * milliseconds
@@ -89,18 +86,16 @@ def profile_bundle(
     return profile
 
 
-def _layer_times(graph: Any, precision: str, repeat: int, threads: int | None) -> dict[str, tuple[str, float]]:
+def _layer_times(graph: Any, precision: str, repeat: int) -> dict[str, tuple[str, float]]:
     """Kind and median in ms by name and implementation, of layers that were executed."""
     import openvino
 
     # As the backend's, but for the counters.
-    settings: dict[str, Any] = {
+    settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _OPENVINO_PRECISIONS[precision],
         "PERF_COUNT": True,
     }
-    if threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = threads
     request = openvino.Core().compile_model(graph, "CPU", settings).create_infer_request()
     generator = np.random.default_rng(0)
     inputs = [generator.standard_normal(tuple(port.shape), np.float32) for port in graph.inputs]
@@ -139,13 +134,7 @@ def cells(profile: Profile) -> tuple[str, ...]:
 
 def main() -> None:
     arguments = parse_arguments()
-    bundles = [
-        bundle for bundle in find_bundles(arguments.bundles) if not arguments.only or bundle.stem in arguments.only
-    ]
-    if not bundles:
-        raise BenchmarkError(f"{arguments.bundles}: no bundle of {', '.join(arguments.only)}")
-    from instseg_rt.cli.console import stdout_console, table
-
+    bundles = find_bundles(arguments.bundles, arguments.only)
     rate = operations_per_second()
     counter = OperationCounter()
     profiles: list[Profile] = []
@@ -155,9 +144,7 @@ def main() -> None:
         runs = counter.runs(bundle, arguments.image, THRESHOLDS[info.family])
         profiles += [profile_bundle(info.model, runs, precision, arguments.repeat) for precision in arguments.precision]
     shown = Table("Layers by kind", _COLUMNS, [cells(each) for each in profiles], names=2)
-    stdout_console().print(table(shown.title, shown.columns, shown.rows, right=tuple(range(2, len(_COLUMNS)))))
-    if arguments.markdown is not None:
-        write_atomically(arguments.markdown, "".join(f"{line}\n" for line in markdown_table(shown)).encode())
+    show_table(shown, arguments.markdown)
     for profile in profiles if arguments.layers else ():
         print(f"{profile.model}, {profile.precision}:")
         slowest = sorted(profile.layers_ms.items(), key=lambda layer: layer[1], reverse=True)

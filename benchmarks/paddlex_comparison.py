@@ -22,10 +22,9 @@ from typing import Any
 from end_to_end import find_bundles
 from instseg_rt.benchmark.peers import BF16, PADDLEX
 from instseg_rt.benchmark.ratios import PairedRatio, paired_ratio
-from instseg_rt.benchmark.report import Table, markdown_table
-from instseg_rt.files import write_atomically
+from instseg_rt.benchmark.report import Table
 from instseg_rt.models import find_model
-from report import REPORTS, BenchmarkError, environment, run, write_report
+from report import REPORTS, BenchmarkError, environment, run, show_table, write_report
 from stage_operations import OperationCounter, operations_per_second
 
 # Low enough that seeded weights, which were never trained, find something.
@@ -275,9 +274,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def main() -> None:
     arguments = parse_arguments()
-    bundles = [
-        bundle for bundle in find_bundles(arguments.bundles) if not arguments.only or bundle.stem in arguments.only
-    ]
+    bundles = find_bundles(arguments.bundles, arguments.only)
     rate = operations_per_second()
     counter = OperationCounter()
     rows: list[Row] = []
@@ -290,12 +287,8 @@ def main() -> None:
             continue
         threshold = reports[0]["runs"][0]["configuration"]["threshold"]
         rows.append(make_row(reports, counter.operations(bundle, arguments.image, threshold), rate))
-    from instseg_rt.cli.console import stdout_console, table
-
     shown = Table("Medians of calls in turn", _COLUMNS, [cells(row) for row in rows])
-    stdout_console().print(table(shown.title, shown.columns, shown.rows, right=tuple(range(1, len(_COLUMNS)))))
-    if arguments.markdown is not None:
-        write_atomically(arguments.markdown, "".join(f"{line}\n" for line in markdown_table(shown)).encode())
+    show_table(shown, arguments.markdown)
     if not all(row.onednn for row in rows):
         print("* Paddle finds other instances with oneDNN, its default: measured without it")
     for row in rows:

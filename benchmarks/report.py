@@ -11,9 +11,10 @@ from typing import Any
 
 from instseg_rt.benchmark.environment import environment
 from instseg_rt.benchmark.errors import BenchmarkError
+from instseg_rt.benchmark.report import Table, markdown_table
 from instseg_rt.files import write_atomically
 
-__all__ = ["REPORTS", "BenchmarkError", "environment", "run", "write_report"]
+__all__ = ["REPORTS", "BenchmarkError", "environment", "run", "show_table", "write_report"]
 
 REPORTS = Path("output/benchmarks")
 
@@ -37,6 +38,16 @@ def write_report(path: Path, benchmark: str, settings: dict[str, Any], results: 
     }
     write_atomically(path, (json.dumps(content, indent=2, default=_plain) + "\n").encode())
     print(f"report: {path}")
+
+
+def show_table(shown: Table, markdown: Path | None) -> None:
+    """Print it; where `markdown` is a file, write it there as Markdown too, without the title."""
+    from instseg_rt.cli.console import stdout_console, table
+
+    right = tuple(range(shown.names, len(shown.columns)))
+    stdout_console().print(table(shown.title, shown.columns, shown.rows, right=right))
+    if markdown is not None:
+        write_atomically(markdown, "".join(f"{line}\n" for line in markdown_table(shown)).encode())
 
 
 def run(main: Callable[[], None]) -> int:

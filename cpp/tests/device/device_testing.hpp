@@ -2,8 +2,12 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "device/gpu_backend.hpp"
 #include "instseg/predictor.hpp"
@@ -54,6 +58,14 @@ class DeviceTest : public ::testing::Test {
   }
   [[nodiscard]] HostGpu& gpu() const { return *gpu_; }
   [[nodiscard]] const Counts& counts() const { return gpu_->counts; }
+  // What lies in memory of the GPU.
+  [[nodiscard]] std::vector<std::uint8_t> read(const void* data, std::size_t bytes) const {
+    std::vector<std::uint8_t> copy(bytes);
+    gpu().enter();
+    std::memcpy(copy.data(), data, bytes);
+    gpu().leave();
+    return copy;
+  }
 
  private:
   HostGpu* gpu_ = nullptr;

@@ -83,13 +83,6 @@ class GpuCApiTest : public DeviceTest {
         << instseg_last_error();
     return {results, instseg_gpu_results_destroy};
   }
-  [[nodiscard]] std::vector<std::uint8_t> read(const void* data, std::size_t bytes) const {
-    std::vector<std::uint8_t> copy(bytes);
-    gpu().enter();
-    std::memcpy(copy.data(), data, bytes);
-    gpu().leave();
-    return copy;
-  }
   // Of all instances of an image, one after the other.
   [[nodiscard]] std::vector<std::uint8_t> dense(const instseg_results* results,
                                                 std::size_t image) const {

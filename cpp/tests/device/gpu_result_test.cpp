@@ -46,13 +46,7 @@ class GpuResultTest : public DeviceTest {
   }
   [[nodiscard]] const Picture& picture(std::size_t i) const { return pictures_[i]; }
 
-  [[nodiscard]] std::vector<std::uint8_t> read(const void* data, std::size_t bytes) const {
-    std::vector<std::uint8_t> copy(bytes);
-    gpu().enter();
-    std::memcpy(copy.data(), data, bytes);
-    gpu().leave();
-    return copy;
-  }
+  using DeviceTest::read;
   [[nodiscard]] std::vector<std::uint8_t> read(const GpuMasks& masks) const {
     const auto image = static_cast<std::size_t>(masks.height * masks.width);
     return read(masks.data.get(), static_cast<std::size_t>(masks.count) * image);

@@ -193,8 +193,7 @@ std::string format_benchmark(const Benchmark& benchmark) {
     const ServerFigures& server = *benchmark.server;
     text += formatted(
         "asked for %g queries per second: %.1f arrived, %.1f were answered; %d of %d took more "
-        "than "
-        "%g ms, %d got no answer: p99 <= %g ms ",
+        "than %g ms, %d got no answer: p99 <= %g ms ",
         server.qps, server.arrived_qps, server.answered_qps, server.over, server.queries,
         server.latency_bound_ms, server.unanswered, server.latency_bound_ms);
     text += server.holds ? "holds\n"
