@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <numeric>
 #include <set>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "backends/session.hpp"
@@ -169,33 +171,56 @@ Tensor image_of(const Tensor& batch, std::int64_t index) {
   return image;
 }
 
+// Every image of the batch has in `together` what `alone`, a context, gives for it.
+void expect_images(const Tensor& images, std::span<const TensorView> together,
+                   SessionContext& alone) {
+  for (std::int64_t i = 0; i < images.shape[0]; ++i) {
+    const Tensor image = image_of(images, i);
+    const std::span<const TensorView> outputs = alone.run(std::vector{image.view()});
+    for (std::size_t output = 0; output < outputs.size(); ++output) {
+      const std::span<const float> expected = values_of(outputs[output]);
+      const std::span<const float> all = values_of(together[output]);
+      ASSERT_EQ(all.size(), expected.size() * static_cast<std::size_t>(images.shape[0]));
+      EXPECT_TRUE(std::ranges::equal(
+          all.subspan(expected.size() * static_cast<std::size_t>(i), expected.size()), expected))
+          << "image " << i << " of " << images.shape[0] << ", output " << output;
+    }
+  }
+}
+
 // With eight contexts there are eight lanes: two images go one after the other, five side by side.
 TEST_F(OpenVinoSessionTest, ImagesOfABatchGetWhatTheyGetAlone) {
   const StageSpec open = find_stage(bundle(), "features");
   const StageSpec fixed = read_bundle(testing::environment("INSTSEG_TEST_BUNDLE")).stages.front();
   for (const StageSpec& stage : {open, fixed}) {
     for (const int contexts : {1, 2, 8}) {
+      SCOPED_TRACE(stage.name + ", " + std::to_string(contexts) + " contexts");
       const auto made = session(stage, contexts);
       SessionContext context = made->create_context();
       SessionContext other = made->create_context();
       for (const std::int64_t batch : {2, 5, 8, 3}) {
         const Tensor images({batch, 3, 64, 64});
-        const std::span<const TensorView> together = context.run(std::vector{images.view()});
-        for (std::int64_t i = 0; i < batch; ++i) {
-          const Tensor image = image_of(images, i);
-          const std::span<const TensorView> alone = other.run(std::vector{image.view()});
-          for (std::size_t output = 0; output < alone.size(); ++output) {
-            const std::span<const float> expected = values_of(alone[output]);
-            const std::span<const float> all = values_of(together[output]);
-            ASSERT_EQ(all.size(), expected.size() * static_cast<std::size_t>(batch));
-            EXPECT_TRUE(std::ranges::equal(
-                all.subspan(expected.size() * static_cast<std::size_t>(i), expected.size()),
-                expected))
-                << stage.name << ", image " << i << " of " << batch << ", output " << output;
-          }
-        }
+        expect_images(images, context.run(std::vector{images.view()}), other);
       }
     }
+  }
+}
+
+// Each with a network of its own for single images, and all with all networks for batches. A fourth
+// context shares one.
+TEST_F(OpenVinoSessionTest, ContextsRunAtTheSameTime) {
+  const StageSpec stage = read_bundle(testing::environment("INSTSEG_TEST_BUNDLE")).stages.front();
+  const auto made = session(stage, 3);
+  std::vector<std::jthread> threads;
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&made, i] {
+      SessionContext context = made->create_context();
+      SessionContext other = made->create_context();
+      for (int run = 0; run < 10; ++run) {
+        const Tensor images({1 + (run + i) % 4, 3, 64, 64});
+        expect_images(images, context.run(std::vector{images.view()}), other);
+      }
+    });
   }
 }
 

@@ -239,7 +239,7 @@ TEST_F(PredictorTest, MemoryStaysFlatUnderTwoHundredThreads) {
       thread.join();
     }
   };
-  round(2);
+  round(10);
   [[maybe_unused]] const std::int64_t before = resident_bytes();
   round(50);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // these keep freed memory

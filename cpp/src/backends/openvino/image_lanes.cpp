@@ -6,11 +6,11 @@
 
 namespace instseg::openvino_backend {
 
-ImageLanes::ImageLanes(OpenVinoSession& session)
-    : session_(session), outputs_(session.outputs().size()) {
-  ov::CompiledModel network = session_.batch_network();
-  const std::uint32_t count = network.get_property(ov::optimal_number_of_infer_requests);
-  for (std::uint32_t i = 0; i < count; ++i) {
+ImageLanes::ImageLanes(OpenVinoSession& session, ov::CompiledModel& context_network)
+    : session_(session),
+      alone_{{context_network.create_infer_request()}},
+      outputs_(session.outputs().size()) {
+  for (ov::CompiledModel& network : session_.batch_networks()) {
     lanes_.push_back({network.create_infer_request()});
   }
 }
@@ -24,10 +24,7 @@ void ImageLanes::run(const instseg_memory* inputs, instseg_memory* outputs) {
     }
   }
   const bool side_by_side = 2 * batch_ >= lanes_.size();
-  if (!side_by_side && alone_.empty()) {
-    alone_.push_back({session_.request()});
-  }
-  std::vector<Lane>& lanes = side_by_side ? lanes_ : alone_;
+  const std::span<Lane> lanes = side_by_side ? std::span(lanes_) : std::span(alone_);
   try {
     run_on(lanes, inputs, outputs);
   } catch (...) {

@@ -1,6 +1,7 @@
-// The images of a batch, several at a time through a network for one image.
+// The images of a batch, several at a time through networks for one image.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <openvino/openvino.hpp>
@@ -15,8 +16,9 @@ namespace instseg::openvino_backend {
 // Image i goes through lane i modulo their number. Only for sessions that go image by image.
 class ImageLanes {
  public:
-  // Compiles the session's network for batches, where nobody has done so.
-  explicit ImageLanes(OpenVinoSession& session);
+  // Compiles the session's networks for batches, where nobody has done so. context_network: of the
+  // context that gets the batches.
+  ImageLanes(OpenVinoSession& session, ov::CompiledModel& context_network);
 
   // As OpenVinoContext::run, with two images or more. No lane runs any more when it ends, also
   // where it throws.
@@ -45,8 +47,8 @@ class ImageLanes {
 
   OpenVinoSession& session_;
   std::vector<Lane> lanes_;
-  // One, with all threads: for a batch that would leave most lanes idle. From the first on.
-  std::vector<Lane> alone_;
+  // With all threads of the context: for a batch that would leave most lanes idle.
+  std::array<Lane, 1> alone_;
   std::vector<Output> outputs_;
   std::size_t batch_ = 0;
 };

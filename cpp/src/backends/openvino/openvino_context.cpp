@@ -7,10 +7,13 @@
 namespace instseg::openvino_backend {
 
 OpenVinoContext::OpenVinoContext(OpenVinoSession& session)
-    : session_(session), request_(make_request()), shapes_(session.outputs().size()) {}
+    : session_(session),
+      network_(session.context_network()),
+      request_(make_request()),
+      shapes_(session.outputs().size()) {}
 
-OpenVinoContext::Request OpenVinoContext::make_request() const {
-  return {session_.request(), std::vector<Bound>(session_.inputs().size()),
+OpenVinoContext::Request OpenVinoContext::make_request() {
+  return {network_.create_infer_request(), std::vector<Bound>(session_.inputs().size()),
           std::vector<void*>(session_.outputs().size())};
 }
 
@@ -79,7 +82,7 @@ void OpenVinoContext::fetch(instseg_memory* outputs) {
 void OpenVinoContext::run(const instseg_memory* inputs, instseg_memory* outputs) {
   if (session_.image_by_image() && inputs[0].shape[0] > 1) {
     if (!lanes_) {
-      lanes_.emplace(session_);
+      lanes_.emplace(session_, network_);
     }
     lanes_->run(inputs, outputs);
     return;

@@ -35,13 +35,14 @@ class OpenVinoContext {
   // Whether an output is written into the caller's memory, without a copy. Only where its size is
   // known beforehand: OpenVINO writes past the end of memory that turns out to be too small.
   [[nodiscard]] bool is_direct(const instseg_memory* outputs, std::size_t i) const;
-  [[nodiscard]] Request make_request() const;
+  [[nodiscard]] Request make_request();
   void renew_request(const instseg_memory* outputs);
   void bind_inputs(const instseg_memory* inputs);
   void bind_outputs(const instseg_memory* outputs);
   void fetch(instseg_memory* outputs);
 
   OpenVinoSession& session_;
+  ov::CompiledModel network_;
   Request request_;
   std::optional<ImageLanes> lanes_;                // from the first batch on
   std::vector<std::vector<std::int64_t>> shapes_;  // of outputs, as the caller gets them

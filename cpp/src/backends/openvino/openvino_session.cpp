@@ -5,6 +5,7 @@
 #include <openvino/frontend/manager.hpp>
 #include <openvino/op/fake_quantize.hpp>
 #include <string_view>
+#include <thread>
 
 #include "backends/plugin_status.hpp"
 
@@ -20,6 +21,19 @@ constexpr std::string_view kIntermediateSuffix = ".xml";
 ov::Core& core() {
   static ov::Core& kept = *std::make_unique<ov::Core>().release();
   return kept;
+}
+
+// Images of a batch at a time. Each lane has its own copy of the weights in OpenVINO's layout, and
+// its own intermediate values.
+constexpr int kMaxLanes = 8;
+
+int all_threads(int asked) {
+  return asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+// Threads of number `index` of `count` networks.
+int share(int threads, int index, int count) {
+  return std::max(1, threads / count + (index < threads % count ? 1 : 0));
 }
 
 std::int32_t data_type(const ov::element::Type& type) {
@@ -152,18 +166,11 @@ bool computes_in(const ov::element::Type& precision) {
 }
 
 OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_options& options)
-    : contexts_(options.contexts), image_by_image_(options.independent_images != 0) {
-  const ov::element::Type precision = inference_precision(options.precision);
-  check_precision(precision);
-  properties_[ov::hint::inference_precision.name()] = precision;
-  properties_[ov::hint::performance_mode.name()] = options.contexts > 1
-                                                       ? ov::hint::PerformanceMode::THROUGHPUT
-                                                       : ov::hint::PerformanceMode::LATENCY;
-  properties_[ov::num_streams.name()] = ov::streams::Num(options.contexts);
-  if (options.threads > 0) {
-    properties_[ov::inference_num_threads.name()] = options.threads;
-  }
-
+    : precision_(inference_precision(options.precision)),
+      contexts_(std::max(options.contexts, 1)),
+      threads_(options.threads),
+      image_by_image_(options.independent_images != 0) {
+  check_precision(precision_);
   model_ = path.ends_with(kIntermediateSuffix) ? core().read_model(path) : read_onnx(path);
   if (std::string_view(options.precision) == "int8") {
     check_quantised(*model_);
@@ -184,7 +191,7 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
       model_ = single;
     }
   }
-  network_ = core().compile_model(model_, "CPU", properties_);
+  complete(networks_, 1, contexts_);  // so that a graph that does not compile is told at once
 }
 
 void OpenVinoSession::describe_ports(const ov::Model& open, const ov::Model& single) {
@@ -194,17 +201,46 @@ void OpenVinoSession::describe_ports(const ov::Model& open, const ov::Model& sin
   output_tensors_ = tensors(outputs_);
 }
 
-const ov::CompiledModel& OpenVinoSession::batch_network() {
-  if (contexts_ > 1) {  // has a stream for each of them
-    return network_;
+ov::CompiledModel OpenVinoSession::compile(int index, int count) const {
+  ov::AnyMap properties;
+  properties[ov::hint::inference_precision.name()] = precision_;
+  properties[ov::hint::performance_mode.name()] = ov::hint::PerformanceMode::LATENCY;
+  properties[ov::num_streams.name()] = ov::streams::Num(1);
+  if (count > 1) {
+    properties[ov::inference_num_threads.name()] = share(all_threads(threads_), index, count);
+    // Every network would be pinned to the first cores.
+    properties[ov::hint::enable_cpu_pinning.name()] = false;
+  } else if (threads_ > 0) {
+    properties[ov::inference_num_threads.name()] = threads_;
   }
-  std::call_once(batch_once_, [this] {
-    ov::AnyMap properties = properties_;
-    properties[ov::hint::performance_mode.name()] = ov::hint::PerformanceMode::THROUGHPUT;
-    properties[ov::num_streams.name()] = ov::streams::AUTO;
-    batch_network_ = core().compile_model(model_, "CPU", properties);
-  });
-  return batch_network_;
+  return core().compile_model(model_, "CPU", properties);
+}
+
+void OpenVinoSession::complete(std::vector<ov::CompiledModel>& networks, int end, int count) const {
+  for (int i = static_cast<int>(networks.size()); i < end; ++i) {
+    networks.push_back(compile(i, count));
+  }
+}
+
+ov::CompiledModel OpenVinoSession::context_network() {
+  const std::scoped_lock lock(mutex_);
+  const int index = contexts_made_++ % contexts_;
+  complete(networks_, index + 1, contexts_);
+  return networks_[static_cast<std::size_t>(index)];
+}
+
+std::vector<ov::CompiledModel> OpenVinoSession::batch_networks() {
+  const std::scoped_lock lock(mutex_);
+  if (contexts_ > 1) {
+    complete(networks_, contexts_, contexts_);
+    return networks_;
+  }
+  const int lanes = std::min(all_threads(threads_), kMaxLanes);
+  if (lanes == 1) {
+    return networks_;
+  }
+  complete(lane_networks_, lanes, lanes);
+  return lane_networks_;
 }
 
 }  // namespace instseg::openvino_backend

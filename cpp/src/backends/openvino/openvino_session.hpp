@@ -24,9 +24,13 @@ struct Port {
 };
 
 // A stage of independent images is compiled for one image, with all threads: the best latency. The
-// images of a batch go through a second network, several side by side on a part of the threads
-// each, which is compiled when the first batch arrives (docs/decisions/0010). Other stages have one
-// network with open sizes.
+// images of a batch go through further networks side by side, each with a part of the threads,
+// which are compiled when the first batch arrives (docs/decisions/0010). Other stages are compiled
+// with open sizes. Contexts that run at the same time have a network each.
+//
+// No network has more than one of OpenVINO's streams. Those of one network are made at the same
+// time from shared weights, and with OpenVINO 2026.4 about one in fifty of them then computes with
+// wrong ones (docs/decisions/0011).
 class OpenVinoSession {
  public:
   OpenVinoSession(const std::string& path, const instseg_session_options& options);
@@ -48,21 +52,28 @@ class OpenVinoSession {
     return known_shapes_[output];
   }
 
-  ov::InferRequest request() { return network_.create_infer_request(); }
-  // The network for images side by side; compiled by the first call.
-  const ov::CompiledModel& batch_network();
+  // For one more context: the first `contexts` calls give a network each.
+  ov::CompiledModel context_network();
+  // For images side by side; compiled by the first call.
+  std::vector<ov::CompiledModel> batch_networks();
 
  private:
   void describe_ports(const ov::Model& open, const ov::Model& single);
+  // Number `index` of `count` networks that share the threads.
+  [[nodiscard]] ov::CompiledModel compile(int index, int count) const;
+  // Makes those of `count` networks that are missing, up to number `end`. Under the mutex.
+  void complete(std::vector<ov::CompiledModel>& networks, int end, int count) const;
 
-  ov::AnyMap properties_;
+  ov::element::Type precision_;
   int contexts_;
+  int threads_;  // 0: all cores
   bool image_by_image_;
   std::shared_ptr<ov::Model> model_;  // for one image, or open
-  ov::CompiledModel network_;
   std::vector<std::optional<ov::Shape>> known_shapes_;
-  std::once_flag batch_once_;
-  ov::CompiledModel batch_network_;
+  std::mutex mutex_;
+  std::vector<ov::CompiledModel> networks_;  // of contexts
+  int contexts_made_ = 0;
+  std::vector<ov::CompiledModel> lane_networks_;  // for batches, with one context
   std::vector<Port> inputs_;
   std::vector<Port> outputs_;
   std::vector<instseg_tensor> input_tensors_;
