@@ -15,6 +15,7 @@ from ..tiny_bundle import write_tiny_bundle
 from .conftest import BENCHMARKS
 
 SCRIPTS = (
+    "batch_consistency.py",
     "bf16_accuracy.py",
     "cold_start.py",
     "end_to_end.py",
@@ -65,6 +66,17 @@ def test_every_script_is_tested() -> None:
     with_main = {file.name for file in BENCHMARKS.glob("*.py") if "__main__" in file.read_text(encoding="utf-8")}
     # Those of the CUDA ops have tests of their own: test_cuda_reports.py.
     assert {name for name in with_main if not name.startswith("cuda_")} == set(SCRIPTS)
+
+
+def test_batch_consistency(bundle: Path, photo: Path, tmp_path: Path) -> None:
+    report = tmp_path / "consistency.json"
+    done = run("batch_consistency.py", bundle, "--image", photo, "--repeat", 2, "--batch", 3, "--report", report)
+    assert done.returncode == 0, done.stderr
+    assert "0 of 12" in done.stdout
+    ((first, second),) = json.loads(report.read_text(encoding="utf-8"))["results"].values()
+    assert first == second
+    assert first["instances"] > 0
+    assert (first["in_batches"], first["beside"]) == (6, 4)
 
 
 def test_cold_start(bundle: Path, photo: Path, tmp_path: Path) -> None:
