@@ -1,12 +1,14 @@
 #include "backends/openvino/openvino_session.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <openvino/frontend/manager.hpp>
 #include <openvino/op/fake_quantize.hpp>
 #include <string_view>
 #include <thread>
 
+#include "backends/openvino/winograd/winograd_op.hpp"
 #include "backends/plugin_status.hpp"
 
 namespace instseg::openvino_backend {
@@ -158,6 +160,15 @@ void set_batch(ov::Model& model, const ov::Dimension& batch) {
   model.reshape(shapes);
 }
 
+// Unless INSTSEG_WINOGRAD is 0.
+void use_winograd_convolutions(const std::shared_ptr<ov::Model>& model) {
+  const char* const wish = std::getenv("INSTSEG_WINOGRAD");
+  const winograd::Kernels* const kernels = winograd::find_kernels();
+  if (kernels != nullptr && (wish == nullptr || std::string_view(wish) != "0")) {
+    winograd::use_winograd(model, *kernels);
+  }
+}
+
 }  // namespace
 
 bool computes_in(const ov::element::Type& precision) {
@@ -190,6 +201,9 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
       }
       model_ = single;
     }
+  }
+  if (std::string_view(options.precision) == "fp32") {
+    use_winograd_convolutions(model_);
   }
   complete(networks_, 1, contexts_);  // so that a graph that does not compile is told at once
 }

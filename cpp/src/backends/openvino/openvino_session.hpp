@@ -29,8 +29,8 @@ struct Port {
 // with open sizes. Contexts that run at the same time have a network each.
 //
 // No network has more than one of OpenVINO's streams. Those of one network are made at the same
-// time from shared weights, and with OpenVINO 2026.4 about one in fifty of them then computes with
-// wrong ones (docs/decisions/0011).
+// time from shared weights, and with OpenVINO 2026.4 some of them compute with wrong ones
+// (docs/decisions/0011).
 class OpenVinoSession {
  public:
   OpenVinoSession(const std::string& path, const instseg_session_options& options);

@@ -1,0 +1,40 @@
+// A Winograd convolution as an operation of OpenVINO's graphs, and the change of a graph to it.
+#pragma once
+
+#include <memory>
+#include <openvino/core/model.hpp>
+#include <openvino/op/op.hpp>
+
+#include "backends/openvino/winograd/convolution.hpp"
+
+namespace instseg::winograd {
+
+// Input and output: [batch][channels][height][width] float32, or [batch][height][width][channels].
+class WinogradConvolution : public ov::op::Op {
+ public:
+  OPENVINO_OP("WinogradConvolution", "instseg")
+
+  struct Layouts {
+    bool input_channels_last;
+    bool output_channels_last;
+  };
+
+  WinogradConvolution(const ov::Output<ov::Node>& input,
+                      std::shared_ptr<const Convolution> convolution, Layouts layouts);
+
+  void validate_and_infer_types() override;
+  std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& inputs) const override;
+  bool visit_attributes(ov::AttributeVisitor& visitor) override;
+  bool has_evaluate() const override { return true; }
+  bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override;
+
+ private:
+  std::shared_ptr<const Convolution> convolution_;  // of all clones, so that weights are there once
+  Layouts layouts_;
+};
+
+// Replaces the convolutions of a float32 graph that are faster this way, each with the bias and the
+// ReLU behind it. Returns how many there were.
+int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels);
+
+}  // namespace instseg::winograd
