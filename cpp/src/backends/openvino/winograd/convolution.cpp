@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "backends/openvino/winograd/transform.hpp"
 
 namespace instseg::winograd {
 namespace {
 
-// Tiles that are worked on together, at most. More of them use the weights more often while they are
-// in the cache, but need more of it themselves: 2 MB with 256 channels.
+// Tiles that are worked on together, at most. More of them use the weights more often while they
+// are in the cache, but need more of it themselves: 2 MB with 256 channels.
 constexpr std::int64_t kBlockTiles = 56;
 // With fewer tiles than this for each thread, threads share blocks instead of taking whole ones.
 constexpr std::int64_t kLeastTiles = 14;
@@ -43,24 +44,34 @@ float* scratch(Purpose purpose, std::int64_t floats) {
   return kept[static_cast<std::size_t>(purpose)].reserve(static_cast<std::size_t>(floats)).data();
 }
 
-// G g G^T.
-void transform_kernel(const float* kernel, double* transformed) {
-  double half[kTileSide][kKernelSide];
-  for (int i = 0; i < kTileSide; ++i) {
-    for (int j = 0; j < kKernelSide; ++j) {
-      half[i][j] = 0;
-      for (int k = 0; k < kKernelSide; ++k) {
-        half[i][j] += kKernelTransform[i][k] * static_cast<double>(kernel[k * kKernelSide + j]);
+// G g G^T of the kernels of some outputs: from kernels[9][count] to transformed[36][count].
+// half: of size [18][count], for values in between.
+void transform_kernels(const std::vector<double>& kernels, std::size_t count,
+                       std::vector<double>& half, std::vector<double>& transformed) {
+  std::ranges::fill(half, 0);
+  std::ranges::fill(transformed, 0);
+  for (std::size_t i = 0; i < kTileSide; ++i) {
+    for (std::size_t j = 0; j < kKernelSide; ++j) {
+      for (std::size_t k = 0; k < kKernelSide; ++k) {
+        const double factor = kKernelTransform[i][k];
+        const double* const from = kernels.data() + (k * kKernelSide + j) * count;
+        double* const to = half.data() + (i * kKernelSide + j) * count;
+        for (std::size_t o = 0; o < count; ++o) {
+          to[o] += factor * from[o];
+        }
       }
     }
   }
-  for (int i = 0; i < kTileSide; ++i) {
-    for (int j = 0; j < kTileSide; ++j) {
-      double sum = 0;
-      for (int k = 0; k < kKernelSide; ++k) {
-        sum += half[i][k] * kKernelTransform[j][k];
+  for (std::size_t i = 0; i < kTileSide; ++i) {
+    for (std::size_t j = 0; j < kTileSide; ++j) {
+      for (std::size_t k = 0; k < kKernelSide; ++k) {
+        const double factor = kKernelTransform[j][k];
+        const double* const from = half.data() + (i * kKernelSide + k) * count;
+        double* const to = transformed.data() + (i * kTileSide + j) * count;
+        for (std::size_t o = 0; o < count; ++o) {
+          to[o] += factor * from[o];
+        }
       }
-      transformed[i * kTileSide + j] = sum;
     }
   }
 }
@@ -114,19 +125,35 @@ Convolution::Convolution(const Kernels& kernels, std::span<const float> weights,
   const std::span<float> kept_bias = bias_.reserve(static_cast<std::size_t>(outputs));
   std::ranges::fill(kept_bias, 0.0F);
   std::ranges::copy(bias, kept_bias.begin());
-  const std::int64_t panel_size = inputs * kernels.outputs;
+  pack_weights(weights);
+}
+
+void Convolution::pack_weights(std::span<const float> weights) {
+  constexpr std::int64_t kKernelSize = kKernelSide * kKernelSide;
+  const std::int64_t count = kernels_.outputs;
+  const std::int64_t panel_size = inputs_ * count;
   const std::int64_t element_size = panels_ * panel_size;
-  const std::span<float> packed =
-      weights_.reserve(static_cast<std::size_t>(kTileSize * element_size));
-  std::ranges::fill(packed, 0.0F);
-  for (std::int64_t o = 0; o < outputs; ++o) {
-    for (std::int64_t i = 0; i < inputs; ++i) {
-      double transformed[kTileSize];
-      transform_kernel(weights.data() + (o * inputs + i) * kKernelSide * kKernelSide, transformed);
-      float* const to = packed.data() + o / kernels.outputs * panel_size + i * kernels.outputs +
-                        o % kernels.outputs;
-      for (int e = 0; e < kTileSize; ++e) {
-        to[e * element_size] = static_cast<float>(transformed[e]);
+  float* const packed = weights_.reserve(static_cast<std::size_t>(kTileSize * element_size)).data();
+  std::vector<double> panel(static_cast<std::size_t>(kKernelSize * count));
+  std::vector<double> half(static_cast<std::size_t>(kTileSide * kKernelSide * count));
+  std::vector<double> transformed(static_cast<std::size_t>(kTileSize * count));
+  for (std::int64_t p = 0; p < panels_; ++p) {
+    const std::int64_t first = p * count;
+    const std::int64_t real = std::min(count, outputs_ - first);  // the others count as zeros
+    std::ranges::fill(panel, 0);
+    for (std::int64_t i = 0; i < inputs_; ++i) {
+      for (std::int64_t o = 0; o < real; ++o) {
+        const float* const kernel = weights.data() + ((first + o) * inputs_ + i) * kKernelSize;
+        for (std::int64_t k = 0; k < kKernelSize; ++k) {
+          panel[static_cast<std::size_t>(k * count + o)] = static_cast<double>(kernel[k]);
+        }
+      }
+      transform_kernels(panel, static_cast<std::size_t>(count), half, transformed);
+      for (std::int64_t e = 0; e < kTileSize; ++e) {
+        float* const to = packed + e * element_size + p * panel_size + i * count;
+        for (std::int64_t o = 0; o < count; ++o) {
+          to[o] = static_cast<float>(transformed[static_cast<std::size_t>(e * count + o)]);
+        }
       }
     }
   }
@@ -137,8 +164,8 @@ void Convolution::transform_block(const Call& call, std::int64_t block, std::int
   const TileLayout tiles = transformed_layout(inputs_);
   call.for_runs(block, [&](const TileRun& run) {
     for (std::int64_t c = first_channel; c < end_channel; c += kernels_.lanes) {
-      kernels_.transform_input(call.input + c * call.input_layout.channel_stride,
-                               call.input_layout, run, transformed + c, tiles);
+      kernels_.transform_input(call.input + c * call.input_layout.channel_stride, call.input_layout,
+                               run, transformed + c, tiles);
     }
   });
 }
@@ -224,13 +251,8 @@ void Convolution::run(const float* input, bool input_channels_last, float* outpu
   const std::int64_t threads = parallel.threads();
   const bool shared = tiles < threads * kLeastTiles;
   const std::int64_t blocks = divided_up(tiles, kBlockTiles);
-  const Call call{input,
-                  output,
-                  layout(shape, inputs_, input_channels_last),
-                  layout(shape, outputs_, output_channels_last),
-                  tile_rows,
-                  tile_columns,
-                  tiles,
+  const Call call{input, output, layout(shape, inputs_, input_channels_last),
+                  layout(shape, outputs_, output_channels_last), tile_rows, tile_columns, tiles,
                   // The same number for each thread.
                   shared ? blocks : divided_up(blocks, threads) * threads};
   if (shared) {

@@ -40,8 +40,7 @@ class Convolution {
 
   // weights: [outputs][inputs][3][3]. bias: one for each output, or none at all.
   Convolution(const Kernels& kernels, std::span<const float> weights, std::int64_t outputs,
-              std::int64_t inputs, std::span<const float> bias,
-              Activation activation);
+              std::int64_t inputs, std::span<const float> bias, Activation activation);
 
   [[nodiscard]] std::int64_t inputs() const noexcept { return inputs_; }
   [[nodiscard]] std::int64_t outputs() const noexcept { return outputs_; }
@@ -54,6 +53,7 @@ class Convolution {
  private:
   struct Call;
 
+  void pack_weights(std::span<const float> weights);
   void transform_block(const Call& call, std::int64_t block, std::int64_t first_channel,
                        std::int64_t end_channel, float* transformed) const;
   void produce_block(const Call& call, std::int64_t block, std::int64_t first_panel,

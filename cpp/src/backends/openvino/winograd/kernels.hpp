@@ -20,7 +20,7 @@ struct Layout {
   std::int64_t image_stride;
   std::int64_t channel_stride;  // 1: [batch][height][width][channels]; else the channels come
                                 // before the pixels
-  std::int64_t pixel_stride;  // from a pixel to the next one of its row; rows follow each other
+  std::int64_t pixel_stride;    // from a pixel to the next one of its row; rows follow each other
   std::int32_t height;
   std::int32_t width;
 };

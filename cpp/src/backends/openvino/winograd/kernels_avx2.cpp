@@ -83,7 +83,7 @@ struct Simd {
 
 namespace instseg::winograd {
 
-const Kernels kAvx2Kernels{"avx2",           Simd::kLanes, kPanel, Simd::kTiles,
+const Kernels kAvx2Kernels{"avx2",           Simd::kLanes, kPanel,           Simd::kTiles,
                            &transform_input, &multiply,    &transform_output};
 
 }  // namespace instseg::winograd

@@ -81,7 +81,7 @@ struct Simd {
 
 namespace instseg::winograd {
 
-const Kernels kAvx512Kernels{"avx512",         Simd::kLanes, kPanel, Simd::kTiles,
+const Kernels kAvx512Kernels{"avx512",         Simd::kLanes, kPanel,           Simd::kTiles,
                              &transform_input, &multiply,    &transform_output};
 
 }  // namespace instseg::winograd

@@ -22,7 +22,8 @@ constexpr float kSumF = static_cast<float>(kA2 + kB2);
 constexpr float kA3F = static_cast<float>(kA2 * kA);
 constexpr float kB3F = static_cast<float>(kB2 * kB);
 
-static_assert(kA2 * kB2 > 0.999999999 && kA2 * kB2 < 1.000000001, "a factor of 1 is left out below");
+static_assert(kA2 * kB2 > 0.999999999 && kA2 * kB2 < 1.000000001,
+              "a factor of 1 is left out below");
 
 // B^T times a column of six.
 [[gnu::always_inline]] inline void transform_six(const Vector* d, Vector* t) {
@@ -345,9 +346,9 @@ template <Activation kActivation>
 void transform_activated(const float* products, const TileLayout& tiles, const TileRun& run,
                          const float* bias, float* output, const Layout& layout) {
   const Vector offset = Simd::load(bias);
-  float* const image = output + run.image * layout.image_stride +
-                       (static_cast<std::int64_t>(run.row) * layout.width + run.column) *
-                           layout.pixel_stride;
+  float* const image =
+      output + run.image * layout.image_stride +
+      (static_cast<std::int64_t>(run.row) * layout.width + run.column) * layout.pixel_stride;
   const int rows = clamped(layout.height - run.row, kOutputSide);
   const int columns = clamped(layout.width - run.column, run.count * kOutputSide);
   if (layout.channel_stride == 1) {

@@ -126,8 +126,8 @@ void replace(const std::shared_ptr<ov::op::v1::Convolution>& convolution,
   const ov::Output<ov::Node> input = convolution->input_value(0);
   std::shared_ptr<ov::Node> result;
   if (input.get_partial_shape().is_static()) {
-    const auto op = std::make_shared<WinogradConvolution>(
-        channels_last(input), packed, WinogradConvolution::Layouts{true, true});
+    const auto op = std::make_shared<WinogradConvolution>(channels_last(input), packed,
+                                                          WinogradConvolution::Layouts{true, true});
     op->set_friendly_name(convolution->get_friendly_name());
     result = channels_first(op);
   } else {

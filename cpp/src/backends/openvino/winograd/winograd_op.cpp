@@ -66,9 +66,9 @@ bool WinogradConvolution::evaluate(ov::TensorVector& outputs,
                           static_cast<std::int32_t>(shape[rows]),
                           static_cast<std::int32_t>(shape[rows + 1])};
   const auto channels = static_cast<std::size_t>(convolution_->outputs());
-  const ov::Shape expected =
-      layouts_.output_channels_last ? ov::Shape{shape[0], shape[rows], shape[rows + 1], channels}
-                                    : ov::Shape{shape[0], channels, shape[rows], shape[rows + 1]};
+  const ov::Shape expected = layouts_.output_channels_last
+                                 ? ov::Shape{shape[0], shape[rows], shape[rows + 1], channels}
+                                 : ov::Shape{shape[0], channels, shape[rows], shape[rows + 1]};
   if (outputs[0].get_shape() != expected) {
     outputs[0].set_shape(expected);
   }
