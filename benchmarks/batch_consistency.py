@@ -1,10 +1,10 @@
 """Does every image get what it gets alone: in a batch, and in calls that run at the same time?
 
 Each of --repeat predictors is made in a new process, --at-a-time of them beside each other, as failures of this kind
-are rare (docs/decisions/0011; that one needs more to happen than a new process). A process takes the image alone, twice in batches
-through the same predictor, and through two contexts at the same time, and counts results that are not the same to the
-last bit. Exit code 1 where any is different. Only for bundles of one stage: the heads of R-CNN take the RoIs of all
-images together, and may sum in another order.
+are rare (docs/decisions/0011; that one needs more to happen than a new process). A process takes the image alone,
+twice in batches through the same predictor, and through two contexts at the same time, and counts results that are not
+the same to the last bit. Exit code 1 where any is different. Only for bundles of one stage: the heads of R-CNN take the
+RoIs of all images together, and may sum in another order.
 """
 
 from __future__ import annotations

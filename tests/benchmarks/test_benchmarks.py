@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from instseg_rt.embedded import embedded_bundles
+
 from ..tiny_bundle import write_tiny_bundle
 from .conftest import BENCHMARKS
 
@@ -30,6 +32,7 @@ SCRIPTS = (
     "size.py",
     "throughput.py",
     "training_speed.py",
+    "winograd.py",
 )
 
 
@@ -66,6 +69,19 @@ def test_every_script_is_tested() -> None:
     with_main = {file.name for file in BENCHMARKS.glob("*.py") if "__main__" in file.read_text(encoding="utf-8")}
     # Those of the CUDA ops have tests of their own: test_cuda_reports.py.
     assert {name for name in with_main if not name.startswith("cuda_")} == set(SCRIPTS)
+
+
+def test_winograd(tmp_path: Path) -> None:
+    report, markdown = tmp_path / "winograd.json", tmp_path / "table.md"
+    bundles = embedded_bundles()["PP-YOLOE_seg-N"].parent
+    done = run("winograd.py", bundles, "--repeat", 2, "--report", report, "--markdown", markdown)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(report.read_text(encoding="utf-8"))["results"]
+    assert row["model"] == "PP-YOLOE_seg-N"
+    assert row["matched"] == row["found"] == row["plain_found"] > 0
+    assert row["score_difference"] < 1e-4
+    assert len(row["plain_network_ms"]) == len(row["network_ms"]) == 2
+    assert f"{row['found']} of {row['found']}" in markdown.read_text(encoding="utf-8")
 
 
 def test_batch_consistency(bundle: Path, photo: Path, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ _VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "CUDA_VISIBLE_DEVICES",
     "PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT",
+    "INSTSEG_WINOGRAD",
 )
 _FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 _CGROUP = Path("/sys/fs/cgroup")

@@ -160,11 +160,23 @@ void set_batch(ov::Model& model, const ov::Dimension& batch) {
   model.reshape(shapes);
 }
 
-// Unless INSTSEG_WINOGRAD is 0.
+// The environment variable that leaves all convolutions to OpenVINO.
+constexpr const char* kWinogradVariable = "INSTSEG_WINOGRAD";
+
+bool winograd_wanted() {
+  const char* const text = std::getenv(kWinogradVariable);
+  const std::string_view wish = text == nullptr ? "1" : text;
+  if (wish != "0" && wish != "1") {
+    throw StatusError(INSTSEG_STATUS_INVALID_ARGUMENT,
+                      "the environment variable " + std::string(kWinogradVariable) + " is '" +
+                          std::string(wish) + "', expected 0 or 1");
+  }
+  return wish == "1";
+}
+
 void use_winograd_convolutions(const std::shared_ptr<ov::Model>& model) {
-  const char* const wish = std::getenv("INSTSEG_WINOGRAD");
   const winograd::Kernels* const kernels = winograd::find_kernels();
-  if (kernels != nullptr && (wish == nullptr || std::string_view(wish) != "0")) {
+  if (winograd_wanted() && kernels != nullptr) {
     winograd::use_winograd(model, *kernels);
   }
 }

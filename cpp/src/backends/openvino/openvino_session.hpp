@@ -31,6 +31,9 @@ struct Port {
 // No network has more than one of OpenVINO's streams. Those of one network are made at the same
 // time from shared weights, and with OpenVINO 2026.4 some of them compute with wrong ones
 // (docs/decisions/0011).
+//
+// In fp32, convolutions that are faster by Winograd's method are computed so, by ours
+// (docs/decisions/0012). Their weights are there once for all networks of the session.
 class OpenVinoSession {
  public:
   OpenVinoSession(const std::string& path, const instseg_session_options& options);

@@ -104,14 +104,16 @@ double expected(const Case& c, const Tensors& t, bool channels_last, std::int64_
 
 std::vector<float> run(const Kernels& kernels, const Case& c, const Tensors& t, bool input_last,
                        bool output_last, int threads) {
-  const Convolution convolution(kernels, t.weights, c.outputs, c.inputs, t.bias, c.activation);
+  const Threads pool(threads);
+  const Convolution convolution(kernels, t.weights, c.outputs, c.inputs, t.bias, c.activation,
+                                pool);
   // A border on both sides shows writes that go too far.
   constexpr std::size_t kBorder = 64;
   constexpr float kUntouched = -12345.0F;
   std::vector<float> memory(static_cast<std::size_t>(c.outputs) * c.pixels() + 2 * kBorder,
                             kUntouched);
   convolution.run(t.input.data(), input_last, memory.data() + kBorder, output_last,
-                  {c.batch, c.height, c.width}, Threads(threads));
+                  {c.batch, c.height, c.width}, pool);
   for (std::size_t i = 0; i < kBorder; ++i) {
     EXPECT_EQ(memory[i], kUntouched);
     EXPECT_EQ(memory[memory.size() - 1 - i], kUntouched);

@@ -1,9 +1,10 @@
 #include "backends/openvino/winograd/convolution.hpp"
 
 #include <algorithm>
-#include <array>
+#include <functional>
 #include <vector>
 
+#include "backends/openvino/winograd/scratch.hpp"
 #include "backends/openvino/winograd/transform.hpp"
 
 namespace instseg::winograd {
@@ -33,15 +34,6 @@ Layout layout(const ImageShape& shape, std::int64_t channels, bool channels_last
   const std::int64_t plane = std::int64_t{shape.height} * shape.width;
   return {channels * plane, channels_last ? 1 : plane, channels_last ? channels : 1, shape.height,
           shape.width};
-}
-
-// Of this thread, kept from call to call. For two purposes, as a thread keeps what it transformed
-// while it multiplies.
-enum class Purpose { transformed, products };
-
-float* scratch(Purpose purpose, std::int64_t floats) {
-  thread_local std::array<FloatBuffer, 2> kept;
-  return kept[static_cast<std::size_t>(purpose)].reserve(static_cast<std::size_t>(floats)).data();
 }
 
 // G g G^T of the kernels of some outputs: from kernels[9][count] to transformed[36][count].
@@ -116,7 +108,7 @@ struct Convolution::Call {
 
 Convolution::Convolution(const Kernels& kernels, std::span<const float> weights,
                          std::int64_t outputs, std::int64_t inputs, std::span<const float> bias,
-                         Activation activation)
+                         Activation activation, const Parallel& parallel)
     : kernels_(kernels),
       inputs_(inputs),
       outputs_(outputs),
@@ -125,35 +117,33 @@ Convolution::Convolution(const Kernels& kernels, std::span<const float> weights,
   const std::span<float> kept_bias = bias_.reserve(static_cast<std::size_t>(outputs));
   std::ranges::fill(kept_bias, 0.0F);
   std::ranges::copy(bias, kept_bias.begin());
-  pack_weights(weights);
+  weights_.reserve(static_cast<std::size_t>(kTileSize * panels_ * inputs * kernels.outputs));
+  const auto pack = [&](int panel) { pack_panel(weights, panel); };
+  parallel.run(static_cast<int>(panels_), std::cref(pack));
 }
 
-void Convolution::pack_weights(std::span<const float> weights) {
+void Convolution::pack_panel(std::span<const float> weights, std::int64_t panel) {
   constexpr std::int64_t kKernelSize = kKernelSide * kKernelSide;
   const std::int64_t count = kernels_.outputs;
   const std::int64_t panel_size = inputs_ * count;
-  const std::int64_t element_size = panels_ * panel_size;
-  float* const packed = weights_.reserve(static_cast<std::size_t>(kTileSize * element_size)).data();
-  std::vector<double> panel(static_cast<std::size_t>(kKernelSize * count));
+  const std::int64_t first = panel * count;
+  const std::int64_t real = std::min(count, outputs_ - first);
+  // Outputs that the last panel has too many count as zeros.
+  std::vector<double> kernels(static_cast<std::size_t>(kKernelSize * count));
   std::vector<double> half(static_cast<std::size_t>(kTileSide * kKernelSide * count));
   std::vector<double> transformed(static_cast<std::size_t>(kTileSize * count));
-  for (std::int64_t p = 0; p < panels_; ++p) {
-    const std::int64_t first = p * count;
-    const std::int64_t real = std::min(count, outputs_ - first);  // the others count as zeros
-    std::ranges::fill(panel, 0);
-    for (std::int64_t i = 0; i < inputs_; ++i) {
-      for (std::int64_t o = 0; o < real; ++o) {
-        const float* const kernel = weights.data() + ((first + o) * inputs_ + i) * kKernelSize;
-        for (std::int64_t k = 0; k < kKernelSize; ++k) {
-          panel[static_cast<std::size_t>(k * count + o)] = static_cast<double>(kernel[k]);
-        }
+  for (std::int64_t i = 0; i < inputs_; ++i) {
+    for (std::int64_t o = 0; o < real; ++o) {
+      const float* const kernel = weights.data() + ((first + o) * inputs_ + i) * kKernelSize;
+      for (std::int64_t k = 0; k < kKernelSize; ++k) {
+        kernels[static_cast<std::size_t>(k * count + o)] = static_cast<double>(kernel[k]);
       }
-      transform_kernels(panel, static_cast<std::size_t>(count), half, transformed);
-      for (std::int64_t e = 0; e < kTileSize; ++e) {
-        float* const to = packed + e * element_size + p * panel_size + i * count;
-        for (std::int64_t o = 0; o < count; ++o) {
-          to[o] = static_cast<float>(transformed[static_cast<std::size_t>(e * count + o)]);
-        }
+    }
+    transform_kernels(kernels, static_cast<std::size_t>(count), half, transformed);
+    for (std::int64_t e = 0; e < kTileSize; ++e) {
+      float* const to = weights_.data() + (e * panels_ + panel) * panel_size + i * count;
+      for (std::int64_t o = 0; o < count; ++o) {
+        to[o] = static_cast<float>(transformed[static_cast<std::size_t>(e * count + o)]);
       }
     }
   }
@@ -171,8 +161,10 @@ void Convolution::transform_block(const Call& call, std::int64_t block, std::int
 }
 
 void Convolution::produce_block(const Call& call, std::int64_t block, std::int64_t first_panel,
-                                std::int64_t end_panel, const float* transformed) const {
-  float* const products = scratch(Purpose::products, kTileSize * kProducts.element_stride);
+                                std::int64_t end_panel, const float* transformed,
+                                FloatBuffer& product_memory) const {
+  float* const products =
+      product_memory.reserve(static_cast<std::size_t>(kTileSize * kProducts.element_stride)).data();
   const TileLayout tiles = transformed_layout(inputs_);
   const std::int64_t tile_count = call.tiles_of(block);
   const std::int64_t group_panels = kGroupOutputs / kernels_.outputs;
@@ -211,16 +203,20 @@ void Convolution::produce_block(const Call& call, std::int64_t block, std::int64
 void Convolution::run_blocks(const Call& call, const Parallel& parallel) const {
   const std::int64_t block_floats = kTileSize * transformed_layout(inputs_).element_stride;
   const auto whole_block = [&](int block) {
-    float* const transformed = scratch(Purpose::transformed, block_floats);
+    const ScratchPool::Lease scratch(ScratchPool::of_process());
+    float* const transformed =
+        scratch->transformed.reserve(static_cast<std::size_t>(block_floats)).data();
     transform_block(call, block, 0, inputs_, transformed);
-    produce_block(call, block, 0, panels_, transformed);
+    produce_block(call, block, 0, panels_, transformed, scratch->products);
   };
   parallel.run(static_cast<int>(call.blocks), std::cref(whole_block));
 }
 
 void Convolution::run_shared(const Call& call, const Parallel& parallel) const {
   const std::int64_t block_floats = kTileSize * transformed_layout(inputs_).element_stride;
-  float* const transformed = scratch(Purpose::transformed, call.blocks * block_floats);
+  const ScratchPool::Lease shared(ScratchPool::of_process());
+  float* const transformed =
+      shared->transformed.reserve(static_cast<std::size_t>(call.blocks * block_floats)).data();
   const std::int64_t threads = divided_up(parallel.threads(), call.blocks);  // of a block
   const std::int64_t vectors = inputs_ / kernels_.lanes;
   const std::int64_t shares = std::min(vectors, threads);
@@ -236,8 +232,9 @@ void Convolution::run_shared(const Call& call, const Parallel& parallel) const {
   const auto produce = [&](int task) {
     const std::int64_t block = task / parts;
     const std::int64_t part = task % parts;
+    const ScratchPool::Lease scratch(ScratchPool::of_process());
     produce_block(call, block, part * panels_ / parts, (part + 1) * panels_ / parts,
-                  transformed + block * block_floats);
+                  transformed + block * block_floats, scratch->products);
   };
   parallel.run(static_cast<int>(call.blocks * parts), std::cref(produce));
 }

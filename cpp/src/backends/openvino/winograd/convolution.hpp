@@ -31,16 +31,18 @@ struct ImageShape {
 // Stride 1, a border of one pixel of zeros, no dilation, one group. The sums of an output are taken
 // in the same order whatever the number of threads and the place of an image in its batch.
 //
-// May be used by many threads at the same time. What they need for intermediate values, some
-// megabytes each, is kept by the threads as long as they live.
+// May be used by many threads at the same time. Intermediate values take some megabytes for each
+// thread that computes, which the process keeps (scratch.hpp).
 class Convolution {
  public:
   // The numbers of inputs and outputs have to be multiples of this.
   static constexpr std::int64_t kChannelMultiple = 16;
 
-  // weights: [outputs][inputs][3][3]. bias: one for each output, or none at all.
+  // weights: [outputs][inputs][3][3]. bias: one for each output, or none at all. parallel: for the
+  // transform of the weights.
   Convolution(const Kernels& kernels, std::span<const float> weights, std::int64_t outputs,
-              std::int64_t inputs, std::span<const float> bias, Activation activation);
+              std::int64_t inputs, std::span<const float> bias, Activation activation,
+              const Parallel& parallel);
 
   [[nodiscard]] std::int64_t inputs() const noexcept { return inputs_; }
   [[nodiscard]] std::int64_t outputs() const noexcept { return outputs_; }
@@ -53,11 +55,12 @@ class Convolution {
  private:
   struct Call;
 
-  void pack_weights(std::span<const float> weights);
+  void pack_panel(std::span<const float> weights, std::int64_t panel);
   void transform_block(const Call& call, std::int64_t block, std::int64_t first_channel,
                        std::int64_t end_channel, float* transformed) const;
   void produce_block(const Call& call, std::int64_t block, std::int64_t first_panel,
-                     std::int64_t end_panel, const float* transformed) const;
+                     std::int64_t end_panel, const float* transformed,
+                     FloatBuffer& product_memory) const;
   void run_blocks(const Call& call, const Parallel& parallel) const;
   void run_shared(const Call& call, const Parallel& parallel) const;
 

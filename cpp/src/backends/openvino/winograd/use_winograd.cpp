@@ -122,7 +122,7 @@ void replace(const std::shared_ptr<ov::op::v1::Convolution>& convolution,
   const ov::Shape shape = convolution->get_input_shape(1);
   const auto packed = std::make_shared<const Convolution>(
       kernels, weights, static_cast<std::int64_t>(shape[0]), static_cast<std::int64_t>(shape[1]),
-      chain.bias, chain.activation);
+      chain.bias, chain.activation, OpenVinoThreads());
   const ov::Output<ov::Node> input = convolution->input_value(0);
   std::shared_ptr<ov::Node> result;
   if (input.get_partial_shape().is_static()) {

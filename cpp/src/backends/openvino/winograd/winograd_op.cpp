@@ -6,24 +6,16 @@
 #include <utility>
 
 namespace instseg::winograd {
-namespace {
+int OpenVinoThreads::threads() const { return parallel_get_max_threads(); }
 
-// The threads that OpenVINO runs the network with.
-class NetworkThreads : public Parallel {
- public:
-  [[nodiscard]] int threads() const override { return parallel_get_max_threads(); }
-
-  void run(int count, const std::function<void(int)>& body) const override {
-    std::atomic<int> next{0};
-    ov::parallel_nt(std::min(threads(), count), [&](int, int) {
-      for (int i = next++; i < count; i = next++) {
-        body(i);
-      }
-    });
-  }
-};
-
-}  // namespace
+void OpenVinoThreads::run(int count, const std::function<void(int)>& body) const {
+  std::atomic<int> next{0};
+  ov::parallel_nt(std::min(threads(), count), [&](int, int) {
+    for (int i = next++; i < count; i = next++) {
+      body(i);
+    }
+  });
+}
 
 WinogradConvolution::WinogradConvolution(const ov::Output<ov::Node>& input,
                                          std::shared_ptr<const Convolution> convolution,
@@ -77,7 +69,7 @@ bool WinogradConvolution::evaluate(ov::TensorVector& outputs,
   }
   convolution_->run(inputs[0].data<const float>(), layouts_.input_channels_last,
                     outputs[0].data<float>(), layouts_.output_channels_last, images,
-                    NetworkThreads());
+                    OpenVinoThreads());
   return true;
 }
 

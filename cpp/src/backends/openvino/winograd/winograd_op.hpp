@@ -9,6 +9,13 @@
 
 namespace instseg::winograd {
 
+// The threads of OpenVINO that run the network it is used in; outside of one, all.
+class OpenVinoThreads : public Parallel {
+ public:
+  [[nodiscard]] int threads() const override;
+  void run(int count, const std::function<void(int)>& body) const override;
+};
+
 // Input and output: [batch][channels][height][width] float32, or [batch][height][width][channels].
 class WinogradConvolution : public ov::op::Op {
  public:

@@ -1,0 +1,162 @@
+"""Bundles with the OpenVINO plug-in's own 3x3 convolutions and without, in float32: how much faster, how different.
+
+Two predictors of a bundle, one of them made with INSTSEG_WINOGRAD=0, take the same image in turns. `network` is the
+time in the networks, ratios are the medians of the pairs. Instances are matched by class and mask; score and box, in
+pixels, are the largest differences of those that both found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from end_to_end import find_bundles
+from instseg_rt import Predictor, Result
+from instseg_rt.benchmark.ratios import PairedRatio, paired_ratio
+from instseg_rt.benchmark.report import Table
+from instseg_rt.models import find_model
+from paddlex_comparison import THRESHOLDS
+from report import REPORTS, environment, run, show_table, write_report
+from throughput import read_image
+
+VARIABLE = "INSTSEG_WINOGRAD"
+_COLUMNS = ("model", "found", "OpenVINO's, ms", "network", "ours, ms", "network", "ratio (95%)", "score", "box, px")
+# Masks of the same object; nothing else of its class overlaps it as much.
+_SAME_IOU = 0.9
+
+
+@dataclass(frozen=True)
+class Row:
+    """Of one bundle: samples in ms, whole calls and networks, without ("plain") and with our convolutions."""
+
+    model: str
+    plain_found: int
+    found: int
+    matched: int
+    plain_ms: list[float]
+    plain_network_ms: list[float]
+    ms: list[float]
+    network_ms: list[float]
+    score_difference: float
+    box_difference: float
+
+    @property
+    def ratio(self) -> PairedRatio:
+        return paired_ratio(self.ms, self.plain_ms)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundles", type=Path, metavar="FOLDER", help="with bundles named NAME.bundle")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of these models")
+    parser.add_argument("--image", type=Path, metavar="FILE", help="default: a rendered scene")
+    parser.add_argument("--repeat", type=int, default=10, metavar="N", help="calls of each (default: %(default)s)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as Markdown")
+    parser.add_argument(
+        "--report", type=Path, default=REPORTS / "winograd.json", metavar="FILE", help="JSON (default: %(default)s)"
+    )
+    arguments = parser.parse_args()
+    if arguments.repeat < 1:
+        parser.error(f"--repeat: expected at least 1, found {arguments.repeat}")
+    return arguments
+
+
+def match(plain: Result, found: Result) -> list[tuple[int, int]]:
+    """Pairs of indices of what both found, each instance in one pair at most."""
+    pairs: list[tuple[int, int]] = []
+    free = set(range(len(found)))
+    areas = found.masks.sum(axis=(1, 2))
+    for i in range(len(plain)):
+        candidates = [j for j in free if found.class_ids[j] == plain.class_ids[i]]
+        mask = plain.masks[i]
+        for j in sorted(candidates, key=lambda j: abs(float(found.scores[j]) - float(plain.scores[i]))):
+            overlap = int((mask & found.masks[j]).sum())
+            if overlap >= _SAME_IOU * (int(mask.sum()) + int(areas[j]) - overlap):
+                pairs.append((i, j))
+                free.discard(j)
+                break
+    return pairs
+
+
+def make_row(model: str, plain: list[Result], ours: list[Result]) -> Row:
+    """From the results of the calls in turn; the last ones are compared."""
+    pairs = match(plain[-1], ours[-1])
+    left = [i for i, _ in pairs]
+    right = [j for _, j in pairs]
+    scores = np.abs(plain[-1].scores[left] - ours[-1].scores[right])
+    boxes = np.abs(plain[-1].boxes[left] - ours[-1].boxes[right])
+    return Row(
+        model=model,
+        plain_found=len(plain[-1]),
+        found=len(ours[-1]),
+        matched=len(pairs),
+        plain_ms=[result.timings.total_ms for result in plain],
+        plain_network_ms=[result.timings.inference_ms for result in plain],
+        ms=[result.timings.total_ms for result in ours],
+        network_ms=[result.timings.inference_ms for result in ours],
+        score_difference=float(scores.max(initial=0)),
+        box_difference=float(boxes.max(initial=0)),
+    )
+
+
+def measure(bundle: Path, image: np.ndarray, repeat: int) -> Row:
+    """`repeat` pairs of calls, after one that is not counted."""
+    threshold = THRESHOLDS[find_model(bundle.name.removesuffix(".bundle")).family]
+    make = functools.partial(Predictor, bundle, precision="fp32", threshold=threshold)
+    before = os.environ.get(VARIABLE)
+    try:
+        os.environ[VARIABLE] = "0"
+        plain = make()
+        os.environ[VARIABLE] = "1"
+        ours = make()
+    finally:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
+    with plain, ours:
+        results: tuple[list[Result], list[Result]] = ([], [])
+        for number in range(repeat + 1):
+            for results_of, predictor in zip(results, (plain, ours), strict=True):
+                result = predictor(image)
+                if number > 0:
+                    results_of.append(result)
+    return make_row(bundle.name.removesuffix(".bundle"), *results)
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    ratio = row.ratio
+    return (
+        row.model,
+        f"{row.matched} of {max(row.plain_found, row.found)}",
+        f"{statistics.median(row.plain_ms):.0f}",
+        f"{statistics.median(row.plain_network_ms):.0f}",
+        f"{statistics.median(row.ms):.0f}",
+        f"{statistics.median(row.network_ms):.0f}",
+        f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+        f"{row.score_difference:.1e}",
+        f"{row.box_difference:.3f}",
+    )
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    image = read_image(arguments.image)
+    rows: list[Row] = []
+    for bundle in find_bundles(arguments.bundles, arguments.only):
+        print(f"{bundle.name} …", file=sys.stderr)
+        rows.append(measure(bundle, image, arguments.repeat))
+    title = "3x3 convolutions: OpenVINO's, and ours by Winograd's method"
+    show_table(Table(title, _COLUMNS, [cells(row) for row in rows]), arguments.markdown)
+    print(environment())
+    write_report(arguments.report, "winograd", vars(arguments), rows)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
