@@ -139,6 +139,31 @@ TEST_F(UseWinograd, AGraphOfAnySizeGivesTheSame) {
   }
 }
 
+// Like a mask head: any number of regions, convolutions one behind another.
+TEST_F(UseWinograd, BetweenTwoOfThemChannelsAreLast) {
+  const auto regions =
+      std::make_shared<opset::Parameter>(ov::element::f32, ov::PartialShape{-1, 32, 14, 14});
+  const Value first = relu(with_bias(convolution(regions, 32, 48), 48));
+  const Value second = relu(with_bias(convolution(first, 48, 64), 64));
+  const Value third = relu(with_bias(convolution(second, 64, 32), 32));
+  const Value other = with_bias(convolution(second, 64, 32), 32);
+  const auto model = std::make_shared<ov::Model>(ov::OutputVector{third, other, first},
+                                                 ov::ParameterVector{regions});
+  const std::shared_ptr<ov::Model> plain = model->clone();
+  EXPECT_EQ(use_winograd(model, *kernels()), 4);
+  int last = 0;
+  for (const std::shared_ptr<ov::Node>& node : model->get_ops()) {
+    if (const auto op = ov::as_type_ptr<WinogradConvolution>(node)) {
+      last += op->layouts().output_channels_last ? 1 : 0;
+    }
+  }
+  EXPECT_EQ(last, 1);  // the second: the first is also an output of the network
+  for (const std::size_t count : {1U, 5U}) {
+    const ov::Tensor features = random_tensor({count, 32, 14, 14});
+    expect_close(infer(model, features), infer(plain, features));
+  }
+}
+
 // Clones are compiled for networks beside each other.
 TEST_F(UseWinograd, AClonedGraphGivesTheSame) {
   const std::shared_ptr<ov::Model> model = blocks({1, 3, 32, 32});

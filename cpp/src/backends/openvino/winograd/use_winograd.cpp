@@ -9,6 +9,7 @@
 #include <openvino/op/sigmoid.hpp>
 #include <openvino/pass/constant_folding.hpp>
 #include <optional>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -138,6 +139,36 @@ void replace(const std::shared_ptr<ov::op::v1::Convolution>& convolution,
   ov::replace_node(chain.last, result);
 }
 
+// What one of ours alone gives to others of ours has its channels last, which saves turning vectors
+// of channels into rows of pixels and back.
+void keep_channels_last_between(const ov::NodeVector& operations) {
+  std::unordered_set<const ov::Node*> kept;  // others were replaced, and somebody still holds them
+  for (const std::shared_ptr<ov::Node>& node : operations) {
+    kept.insert(node.get());
+  }
+  for (const std::shared_ptr<ov::Node>& node : operations) {
+    const auto giver = ov::as_type_ptr<WinogradConvolution>(node);
+    if (giver == nullptr || giver->layouts().output_channels_last) {
+      continue;
+    }
+    std::vector<WinogradConvolution*> takers;
+    const auto targets = giver->output(0).get_target_inputs();
+    for (const ov::Input<ov::Node>& target : targets) {
+      if (!kept.contains(target.get_node())) {
+        continue;
+      }
+      takers.push_back(ov::as_type<WinogradConvolution>(target.get_node()));
+    }
+    if (takers.empty() || std::ranges::find(takers, nullptr) != takers.end()) {
+      continue;
+    }
+    giver->set_layouts({giver->layouts().input_channels_last, true});
+    for (WinogradConvolution* const taker : takers) {
+      taker->set_layouts({true, taker->layouts().output_channels_last});
+    }
+  }
+}
+
 }  // namespace
 
 int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels) {
@@ -154,6 +185,7 @@ int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels
       ++replaced;
     }
   }
+  keep_channels_last_between(model->get_ordered_ops());
   return replaced;
 }
 

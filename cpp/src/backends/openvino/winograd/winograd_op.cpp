@@ -24,6 +24,11 @@ WinogradConvolution::WinogradConvolution(const ov::Output<ov::Node>& input,
   constructor_validate_and_infer_types();
 }
 
+void WinogradConvolution::set_layouts(const Layouts& layouts) {
+  layouts_ = layouts;
+  constructor_validate_and_infer_types();
+}
+
 void WinogradConvolution::validate_and_infer_types() {
   const ov::PartialShape& input = get_input_partial_shape(0);
   NODE_VALIDATION_CHECK(this, input.rank().compatible(4), "expected four axes, found ", input);

@@ -29,6 +29,10 @@ class WinogradConvolution : public ov::op::Op {
   WinogradConvolution(const ov::Output<ov::Node>& input,
                       std::shared_ptr<const Convolution> convolution, Layouts layouts);
 
+  [[nodiscard]] const Layouts& layouts() const noexcept { return layouts_; }
+  // The caller sees to it that what gives the input and takes the output agrees.
+  void set_layouts(const Layouts& layouts);
+
   void validate_and_infer_types() override;
   std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& inputs) const override;
   bool visit_attributes(ov::AttributeVisitor& visitor) override;
