@@ -128,16 +128,25 @@ class ReferenceModel:
 
     def relative_error(self, image: str, tensor: str, actual: np.ndarray) -> float:
         """Largest difference over the stored samples, relative to their mean |x| + std."""
+        expected, found = self._samples(image, tensor, actual)
+        scale = np.abs(expected).mean() + expected.std()
+        return float(np.abs(found - expected).max() / scale)
+
+    def absolute_error(self, image: str, tensor: str, actual: np.ndarray) -> float:
+        """Largest difference over the stored samples: for scores, of which nearly all are nearly 0."""
+        expected, found = self._samples(image, tensor, actual)
+        return float(np.abs(found - expected).max())
+
+    def _samples(self, image: str, tensor: str, actual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The stored ones and those of `actual` at the same places, float64."""
         key = f"{image}/{tensor}"
         expected = self.golden[key].astype(np.float64).ravel()
         index = self.golden.get(f"{key}@index")
         values = actual.astype(np.float64).ravel()
         if index is None:
             assert values.size == expected.size, f"{key}: {values.size} values, the golden has {expected.size}"
-        else:
-            values = values[index]
-        scale = np.abs(expected).mean() + expected.std()
-        return float(np.abs(values - expected).max() / scale)
+            return expected, values
+        return expected, values[index]
 
     def masks(self, image: str) -> np.ndarray:
         return self._unpacked(image, "out.mask")
