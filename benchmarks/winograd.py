@@ -1,8 +1,8 @@
 """Bundles with the OpenVINO plug-in's own 3x3 convolutions and without, in float32: how much faster, how different.
 
 Two predictors of a bundle, one of them made with INSTSEG_WINOGRAD=0, take the same image in turns. `network` is the
-time in the networks, ratios are the medians of the pairs. Instances are matched by class and mask; score and box, in
-pixels, are the largest differences of those that both found.
+time in the networks, ratios are the medians of the pairs. Of the instances that both found: the largest difference of
+a score, the difference that 95% of the boxes keep, and the mean IoU of the masks. Needs the extra `export`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from end_to_end import find_bundles
+from instseg_export.precision.detections import Agreement, agreement
 from instseg_rt import Predictor, Result
 from instseg_rt.benchmark.ratios import PairedRatio, paired_ratio
 from instseg_rt.benchmark.report import Table
@@ -27,9 +28,18 @@ from report import REPORTS, environment, run, show_table, write_report
 from throughput import read_image
 
 VARIABLE = "INSTSEG_WINOGRAD"
-_COLUMNS = ("model", "found", "OpenVINO's, ms", "network", "ours, ms", "network", "ratio (95%)", "score", "box, px")
-# Masks of the same object; nothing else of its class overlaps it as much.
-_SAME_IOU = 0.9
+_COLUMNS = (
+    "model",
+    "found",
+    "OpenVINO's, ms",
+    "network",
+    "ours, ms",
+    "network",
+    "ratio (95%)",
+    "score",
+    "box, px",
+    "mask IoU",
+)
 
 
 @dataclass(frozen=True)
@@ -37,15 +47,11 @@ class Row:
     """Of one bundle: samples in ms, whole calls and networks, without ("plain") and with our convolutions."""
 
     model: str
-    plain_found: int
-    found: int
-    matched: int
+    agreement: Agreement
     plain_ms: list[float]
     plain_network_ms: list[float]
     ms: list[float]
     network_ms: list[float]
-    score_difference: float
-    box_difference: float
 
     @property
     def ratio(self) -> PairedRatio:
@@ -68,41 +74,15 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def match(plain: Result, found: Result) -> list[tuple[int, int]]:
-    """Pairs of indices of what both found, each instance in one pair at most."""
-    pairs: list[tuple[int, int]] = []
-    free = set(range(len(found)))
-    areas = found.masks.sum(axis=(1, 2))
-    for i in range(len(plain)):
-        candidates = [j for j in free if found.class_ids[j] == plain.class_ids[i]]
-        mask = plain.masks[i]
-        for j in sorted(candidates, key=lambda j: abs(float(found.scores[j]) - float(plain.scores[i]))):
-            overlap = int((mask & found.masks[j]).sum())
-            if overlap >= _SAME_IOU * (int(mask.sum()) + int(areas[j]) - overlap):
-                pairs.append((i, j))
-                free.discard(j)
-                break
-    return pairs
-
-
 def make_row(model: str, plain: list[Result], ours: list[Result]) -> Row:
     """From the results of the calls in turn; the last ones are compared."""
-    pairs = match(plain[-1], ours[-1])
-    left = [i for i, _ in pairs]
-    right = [j for _, j in pairs]
-    scores = np.abs(plain[-1].scores[left] - ours[-1].scores[right])
-    boxes = np.abs(plain[-1].boxes[left] - ours[-1].boxes[right])
     return Row(
         model=model,
-        plain_found=len(plain[-1]),
-        found=len(ours[-1]),
-        matched=len(pairs),
+        agreement=agreement(plain[-1:], ours[-1:]),
         plain_ms=[result.timings.total_ms for result in plain],
         plain_network_ms=[result.timings.inference_ms for result in plain],
         ms=[result.timings.total_ms for result in ours],
         network_ms=[result.timings.inference_ms for result in ours],
-        score_difference=float(scores.max(initial=0)),
-        box_difference=float(boxes.max(initial=0)),
     )
 
 
@@ -131,17 +111,18 @@ def measure(bundle: Path, image: np.ndarray, repeat: int) -> Row:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    ratio = row.ratio
+    ratio, same = row.ratio, row.agreement
     return (
         row.model,
-        f"{row.matched} of {max(row.plain_found, row.found)}",
+        f"{same.matched} of {max(same.expected, same.found)}",
         f"{statistics.median(row.plain_ms):.0f}",
         f"{statistics.median(row.plain_network_ms):.0f}",
         f"{statistics.median(row.ms):.0f}",
         f"{statistics.median(row.network_ms):.0f}",
         f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
-        f"{row.score_difference:.1e}",
-        f"{row.box_difference:.3f}",
+        f"{same.score_difference_max:.1e}",
+        f"{same.box_pixels_p95:.4f}",
+        f"{same.mask_iou_mean:.5f}",
     )
 
 

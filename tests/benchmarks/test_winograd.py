@@ -6,7 +6,7 @@ import numpy as np
 
 import instseg_rt as rt
 from instseg_rt._core import PackedMask
-from winograd import make_row, match
+from winograd import make_row
 
 
 def result(*instances: tuple[int, float, tuple[int, int, int, int]]) -> rt.Result:
@@ -30,21 +30,12 @@ def result(*instances: tuple[int, float, tuple[int, int, int, int]]) -> rt.Resul
 PLAIN = result((0, 0.9, (0, 0, 20, 20)), (1, 0.5, (30, 10, 50, 30)), (0, 0.4, (5, 25, 20, 35)))
 
 
-def test_instances_are_matched_by_class_and_mask() -> None:
-    other = result((0, 0.4, (5, 25, 20, 35)), (0, 0.5, (30, 10, 50, 30)), (0, 0.9, (0, 0, 20, 20)))
-    assert match(PLAIN, other) == [(0, 2), (2, 0)]
-
-
-def test_an_instance_is_matched_once() -> None:
-    twice = result((0, 0.9, (0, 0, 20, 20)), (0, 0.8, (0, 0, 20, 20)))
-    assert match(twice, PLAIN) == [(0, 0)]
-
-
 def test_row() -> None:
     moved = result((0, 0.9, (0, 0, 20, 20)), (1, 0.51, (30, 10, 51, 30)), (0, 0.4, (5, 25, 20, 35)))
     row = make_row("model", [PLAIN, PLAIN], [moved, moved])
-    assert (row.plain_found, row.found, row.matched) == (3, 3, 3)
-    assert np.isclose(row.score_difference, 0.01)
-    assert row.box_difference == 1.0
+    same = row.agreement
+    assert (same.expected, same.found, same.matched) == (3, 3, 3)
+    assert np.isclose(same.score_difference_max, 0.01)
+    assert 0 < same.box_pixels_p95 <= 1
     assert (row.ms, row.network_ms) == ([4.0, 4.0], [3.0, 3.0])
     assert row.ratio.median == 1.0

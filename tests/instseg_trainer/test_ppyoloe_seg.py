@@ -19,8 +19,8 @@ from tests.reference_kit import IMAGES, ReferenceModel, mask_iou, match_rows
 NAME = "PP-YOLOE_seg-S"
 SCORES = "yolo_head[0]"
 # Of scores, of which nearly all are nearly 0 and a few 0.07: relative to their mean, the last digit of those few is
-# more than what is asked of other tensors. The kit asks for 1e-4.
-SCORE_TOLERANCE = 1e-5
+# more than what is asked of other tensors. Absolute: 1.3e-6 was seen, with AVX-512. The kit asks for 1e-4.
+SCORE_TOLERANCE = 2e-6
 
 
 @pytest.fixture(scope="module")

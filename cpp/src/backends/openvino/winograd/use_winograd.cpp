@@ -2,7 +2,6 @@
 #include <openvino/core/graph_util.hpp>
 #include <openvino/op/add.hpp>
 #include <openvino/op/constant.hpp>
-#include <openvino/op/convert.hpp>
 #include <openvino/op/convolution.hpp>
 #include <openvino/op/multiply.hpp>
 #include <openvino/op/relu.hpp>
@@ -23,17 +22,10 @@ namespace {
 // With fewer channels the transforms take longer than the multiplications that they save.
 constexpr std::size_t kLeastChannels = 32;
 
-// Values of a constant, also of one that is stored as float16 and converted.
+// None where the value is no constant.
 std::optional<std::vector<float>> constant_values(const ov::Output<ov::Node>& value) {
-  std::shared_ptr<ov::Node> node = value.get_node_shared_ptr();
-  if (ov::is_type<ov::op::v0::Convert>(node) && node->get_element_type() == ov::element::f32) {
-    node = node->get_input_node_shared_ptr(0);
-  }
-  const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node);
-  if (constant == nullptr || !constant->get_element_type().is_real()) {
-    return std::nullopt;
-  }
-  return constant->cast_vector<float>();
+  const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(value.get_node_shared_ptr());
+  return constant == nullptr ? std::nullopt : std::optional(constant->cast_vector<float>());
 }
 
 bool fits(const ov::op::v1::Convolution& convolution) {
@@ -172,7 +164,8 @@ void keep_channels_last_between(const ov::NodeVector& operations) {
 }  // namespace
 
 int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels) {
-  // Biases are reshaped by operations that look at the convolution's shape, until they are folded.
+  // Until they are folded, biases are reshaped by operations that look at the convolution's shape,
+  // and weights that are stored as float16 are converted.
   ov::pass::ConstantFolding().run_on_model(model);
   int replaced = 0;
   // In the order of computation: an operation finds what comes before it replaced already.

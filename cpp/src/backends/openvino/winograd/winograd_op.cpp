@@ -6,6 +6,7 @@
 #include <utility>
 
 namespace instseg::winograd {
+
 int OpenVinoThreads::threads() const { return parallel_get_max_threads(); }
 
 void OpenVinoThreads::run(int count, const std::function<void(int)>& body) const {

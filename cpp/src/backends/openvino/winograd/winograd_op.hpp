@@ -45,7 +45,7 @@ class WinogradConvolution : public ov::op::Op {
 };
 
 // Replaces the convolutions of a float32 graph that are faster this way, each with the bias and the
-// ReLU behind it. Returns how many there were.
+// ReLU or SiLU behind it, and folds constants. Returns how many there were.
 int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels);
 
 }  // namespace instseg::winograd
