@@ -5,38 +5,17 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <random>
 #include <string>
 #include <vector>
 
-#include "core/parallel.hpp"
+#include "backends/convolution_kit.hpp"
 
 namespace instseg::winograd {
 namespace {
 
-class Threads : public Parallel {
- public:
-  explicit Threads(int count) : pool_(count) {}
-  [[nodiscard]] int threads() const override { return pool_.threads(); }
-  void run(int count, const std::function<void(int)>& body) const override {
-    pool_.parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) {
-        body(static_cast<int>(i));
-      }
-    });
-  }
-
- private:
-  mutable ThreadPool pool_;
-};
-
-std::vector<float> random_values(std::size_t count, float scale, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal(0.0F, scale);
-  std::vector<float> values(count);
-  std::ranges::generate(values, [&] { return normal(generator); });
-  return values;
-}
+using test::activated;
+using test::random_values;
+using test::Threads;
 
 struct Case {
   std::int64_t batch;
@@ -68,18 +47,6 @@ struct Tensors {
   std::vector<float> bias;
   std::vector<float> input;
 };
-
-double activated(double y, Activation activation) {
-  switch (activation) {
-    case Activation::relu:
-      return std::max(y, 0.0);
-    case Activation::silu:
-      return y / (1.0 + std::exp(-y));
-    case Activation::none:
-      break;
-  }
-  return y;
-}
 
 // By the definition.
 double expected(const Case& c, const Tensors& t, bool channels_last, std::int64_t image,

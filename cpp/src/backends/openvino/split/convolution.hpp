@@ -1,16 +1,16 @@
 // A convolution of float32 values by the processor's matrix unit (AMX), which multiplies bfloat16.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
-#include <vector>
 
+#include "backends/openvino/split/kernels.hpp"
 #include "backends/openvino/winograd/convolution.hpp"
-#include "backends/openvino/winograd/kernels.hpp"
+#include "core/buffer.hpp"
 
 namespace instseg::split {
 
-using winograd::Activation;
 using winograd::ImageShape;
 using winograd::Parallel;
 
@@ -25,10 +25,8 @@ struct Geometry {
   std::int32_t right = 0;
 };
 
-// Whether this processor has the matrix unit, and the operating system lets the process use it.
-bool available();
-
-// Channels are last: [batch][height][width][channels]. May be used by many threads at the same time.
+// Channels are last: [batch][height][width][channels]. May be used by many threads at the same
+// time.
 class Convolution {
  public:
   // The number of outputs has to be a multiple of this; that of inputs is free.
@@ -36,9 +34,9 @@ class Convolution {
 
   // weights: [outputs][inputs][kernel_height][kernel_width]. bias: one for each output, or none at
   // all. parallel: for packing the weights.
-  Convolution(std::span<const float> weights, std::int64_t outputs, std::int64_t inputs,
-              const Geometry& geometry, std::span<const float> bias, Activation activation,
-              const Parallel& parallel);
+  Convolution(const Kernels& kernels, std::span<const float> weights, std::int64_t outputs,
+              std::int64_t inputs, const Geometry& geometry, std::span<const float> bias,
+              Activation activation, const Parallel& parallel);
 
   [[nodiscard]] std::int64_t inputs() const noexcept { return inputs_; }
   [[nodiscard]] std::int64_t outputs() const noexcept { return outputs_; }
@@ -50,12 +48,29 @@ class Convolution {
            const Parallel& parallel) const;
 
  private:
+  struct Call;
+  struct Task;
+  using Rows = std::array<const float*, kRows>;
+
+  void pack_panel(std::span<const float> weights, std::int64_t panel);
+  const float* row_values(const Call& call, std::int64_t row, std::int64_t begin, std::int64_t end,
+                          float* memory) const;
+  void find_rows(const Task& task, std::int64_t group, std::int64_t begin, std::int64_t end,
+                 float* memory, Rows& rows) const;
+  Finishing finishing(const Task& task, std::int64_t group, const float* sums) const;
+  std::int64_t depth_block(std::int64_t panels) const;
+  void run_task(const Call& call, std::int64_t index) const;
+
+  const Kernels& kernels_;
   std::int64_t inputs_;
   std::int64_t outputs_;
   Geometry geometry_;
   Activation activation_;
-  std::vector<float> bias_;
-  std::vector<float> weights_;
+  std::int64_t depth_;   // values of a sum, in the order [row][column][input] of the kernel
+  std::int64_t steps_;   // of kStep of them
+  std::int64_t panels_;  // of kOutputs outputs
+  FloatBuffer bias_;
+  AlignedBuffer<Piece> weights_;  // [panels][steps][kStepSize]
 };
 
 }  // namespace instseg::split

@@ -2,10 +2,10 @@
 // that defines a struct Simd in an unnamed namespace. Nothing here may be an inline function of
 // another header: the linker could take this file's version for processors that cannot run it.
 
+#include "backends/openvino/winograd/activation_impl.hpp"
+
 namespace instseg::winograd {
 namespace {
-
-using Vector = Simd::Vector;
 
 constexpr int kLanes = Simd::kLanes;
 constexpr int kPanel = Simd::kPanelVectors * kLanes;
@@ -234,37 +234,6 @@ void multiply(const float* transformed, std::int64_t transformed_stride, const f
               std::int64_t product_stride) {
   multiply_up_to<Simd::kTiles>(transformed, transformed_stride, weights, channels, tiles, products,
                                product_stride);
-}
-
-// exp(x) for x up to 88, less than 2 units in the last place off; exp(-87) below that. Cody and
-// Waite's reduction to |r| <= ln(2) / 2, and the Taylor polynomial of degree 7.
-[[gnu::always_inline]] inline Vector exponential(Vector x) {
-  x = Simd::maximum(x, Simd::all(-87.0F));
-  const Vector exponent = Simd::nearest(Simd::multiply(x, Simd::all(1.44269504F)));
-  Vector r = Simd::negated_multiply_add(exponent, Simd::all(0.693145752F), x);
-  r = Simd::negated_multiply_add(exponent, Simd::all(1.42860677e-6F), r);
-  Vector sum = Simd::all(1.0F / 5040);
-  sum = Simd::multiply_add(sum, r, Simd::all(1.0F / 720));
-  sum = Simd::multiply_add(sum, r, Simd::all(1.0F / 120));
-  sum = Simd::multiply_add(sum, r, Simd::all(1.0F / 24));
-  sum = Simd::multiply_add(sum, r, Simd::all(1.0F / 6));
-  sum = Simd::multiply_add(sum, r, Simd::all(0.5F));
-  sum = Simd::multiply_add(sum, r, Simd::all(1.0F));
-  sum = Simd::multiply_add(sum, r, Simd::all(1.0F));
-  return Simd::multiply(sum, Simd::power_of_two(exponent));
-}
-
-template <Activation kActivation>
-[[gnu::always_inline]] inline Vector activated(Vector y) {
-  if constexpr (kActivation == Activation::relu) {
-    return Simd::maximum(y, Simd::all(0.0F));
-  } else if constexpr (kActivation == Activation::silu) {
-    // exp(-y) of a y below -87 stays at exp(87), which makes it 0 to 40 digits.
-    const Vector negated = Simd::minimum(Simd::subtract(Simd::all(0.0F), y), Simd::all(87.0F));
-    return Simd::divide(y, Simd::add(Simd::all(1.0F), exponential(negated)));
-  } else {
-    return y;
-  }
 }
 
 // A^T m A of a tile. store(i, j, y): row i, pixel j of its outputs.

@@ -1,6 +1,7 @@
 // Memory for the intermediate values of Winograd convolutions.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -13,6 +14,7 @@ namespace instseg::winograd {
 struct Scratch {
   FloatBuffer transformed;
   FloatBuffer products;
+  AlignedBuffer<std::uint16_t> pieces;
 };
 
 // Kept from use to use, as many as were ever in use at the same time. Of the process, not of a
@@ -28,6 +30,7 @@ class ScratchPool {
     Lease& operator=(const Lease&) = delete;
 
     Scratch* operator->() const noexcept { return scratch_.get(); }
+    Scratch& operator*() const noexcept { return *scratch_; }
 
    private:
     ScratchPool& pool_;
