@@ -8,7 +8,7 @@
 #include <string_view>
 #include <thread>
 
-#include "backends/openvino/winograd/winograd_op.hpp"
+#include "backends/openvino/winograd/use_winograd.hpp"
 #include "backends/plugin_status.hpp"
 
 namespace instseg::openvino_backend {

@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "backends/openvino/winograd/use_winograd.hpp"
 #include "backends/openvino/winograd/winograd_op.hpp"
 
 namespace instseg::winograd {
