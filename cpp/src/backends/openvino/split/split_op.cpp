@@ -1,6 +1,7 @@
 #include "backends/openvino/split/split_op.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "backends/openvino/winograd/winograd_op.hpp"
@@ -23,6 +24,13 @@ void reshape(ov::Tensor& tensor, const ov::Shape& shape) {
   if (tensor.get_shape() != shape) {
     tensor.set_shape(shape);
   }
+}
+
+// As of WinogradConvolution.
+bool visit(ov::AttributeVisitor& visitor, const Convolution& convolution) {
+  auto identity = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(&convolution));
+  visitor.on_attribute("convolution", identity);
+  return true;
 }
 
 }  // namespace
@@ -56,6 +64,10 @@ void SplitConvolution::validate_and_infer_types() {
 std::shared_ptr<ov::Node> SplitConvolution::clone_with_new_inputs(
     const ov::OutputVector& inputs) const {
   return std::make_shared<SplitConvolution>(inputs, convolution_);
+}
+
+bool SplitConvolution::visit_attributes(ov::AttributeVisitor& visitor) {
+  return visit(visitor, *convolution_);
 }
 
 bool SplitConvolution::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const {
@@ -98,6 +110,10 @@ void SplitProduct::validate_and_infer_types() {
 std::shared_ptr<ov::Node> SplitProduct::clone_with_new_inputs(
     const ov::OutputVector& inputs) const {
   return std::make_shared<SplitProduct>(inputs.at(0), convolution_);
+}
+
+bool SplitProduct::visit_attributes(ov::AttributeVisitor& visitor) {
+  return visit(visitor, *convolution_);
 }
 
 bool SplitProduct::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const {
