@@ -8,7 +8,9 @@
 #include <string_view>
 #include <thread>
 
-#include "backends/openvino/winograd/winograd_op.hpp"
+#include "backends/openvino/split/convolution.hpp"
+#include "backends/openvino/split/use_split.hpp"
+#include "backends/openvino/winograd/use_winograd.hpp"
 #include "backends/plugin_status.hpp"
 
 namespace instseg::openvino_backend {
@@ -160,23 +162,32 @@ void set_batch(ov::Model& model, const ov::Dimension& batch) {
   model.reshape(shapes);
 }
 
-// The environment variable that leaves all convolutions to OpenVINO.
+// Environment variables, each 0 or 1: the first leaves all convolutions to OpenVINO, the second
+// does without the processor's matrix unit.
 constexpr const char* kWinogradVariable = "INSTSEG_WINOGRAD";
+constexpr const char* kMatrixUnitVariable = "INSTSEG_AMX";
 
-bool winograd_wanted() {
-  const char* const text = std::getenv(kWinogradVariable);
+bool wanted(const char* variable) {
+  const char* const text = std::getenv(variable);
   const std::string_view wish = text == nullptr ? "1" : text;
   if (wish != "0" && wish != "1") {
     throw StatusError(INSTSEG_STATUS_INVALID_ARGUMENT,
-                      "the environment variable " + std::string(kWinogradVariable) + " is '" +
+                      "the environment variable " + std::string(variable) + " is '" +
                           std::string(wish) + "', expected 0 or 1");
   }
   return wish == "1";
 }
 
-void use_winograd_convolutions(const std::shared_ptr<ov::Model>& model) {
+void use_own_convolutions(const std::shared_ptr<ov::Model>& model) {
+  const bool own = wanted(kWinogradVariable);
+  const bool matrix_unit = wanted(kMatrixUnitVariable) && split::available();
   const winograd::Kernels* const kernels = winograd::find_kernels();
-  if (winograd_wanted() && kernels != nullptr) {
+  if (!own || kernels == nullptr) {
+    return;
+  }
+  if (matrix_unit) {
+    split::use_split(model, *kernels);
+  } else {
     winograd::use_winograd(model, *kernels);
   }
 }
@@ -215,7 +226,7 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
     }
   }
   if (std::string_view(options.precision) == "fp32") {
-    use_winograd_convolutions(model_);
+    use_own_convolutions(model_);
   }
   complete(networks_, 1, contexts_);  // so that a graph that does not compile is told at once
 }

@@ -1,3 +1,5 @@
+#include "backends/openvino/winograd/use_winograd.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -161,6 +163,23 @@ TEST_F(UseWinograd, BetweenTwoOfThemChannelsAreLast) {
   for (const std::size_t count : {1U, 5U}) {
     const ov::Tensor features = random_tensor({count, 32, 14, 14});
     expect_close(infer(model, features), infer(plain, features));
+  }
+}
+
+// OpenVINO computes what it takes for the same once.
+TEST_F(UseWinograd, TwoOfTheSameShapeOnOneImageStayTwo) {
+  for (const ov::PartialShape& shape : {ov::PartialShape{1, 32, 14, 14}, {-1, 32, -1, -1}}) {
+    const auto image = std::make_shared<opset::Parameter>(ov::element::f32, shape);
+    const Value first = convolution(image, 32, 32);
+    const Value second = std::make_shared<opset::Convolution>(
+        image, random_constant({32, 32, 3, 3}, 1.0F), ov::Strides{1, 1}, ov::CoordinateDiff{1, 1},
+        ov::CoordinateDiff{1, 1}, ov::Strides{1, 1});
+    const auto model =
+        std::make_shared<ov::Model>(ov::OutputVector{first, second}, ov::ParameterVector{image});
+    const std::shared_ptr<ov::Model> plain = model->clone();
+    EXPECT_EQ(use_winograd(model, *kernels()), 2);
+    const ov::Tensor pixels = random_tensor({1, 32, 14, 14});
+    expect_close(infer(model, pixels), infer(plain, pixels));
   }
 }
 

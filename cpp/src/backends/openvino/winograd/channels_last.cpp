@@ -28,19 +28,19 @@ bool is_transposed(const ov::Node& node, const std::vector<std::int64_t>& order)
   return constant != nullptr && constant->cast_vector<std::int64_t>() == order;
 }
 
-bool comes_from_last(const ov::Output<ov::Node>& value) {
-  return is_transposed(*value.get_node(), kToFirst);
-}
-
 }  // namespace
 
+bool is_channels_last(const ov::Node& node) { return is_transposed(node, kToLast); }
+
+bool is_channels_first(const ov::Node& node) { return is_transposed(node, kToFirst); }
+
 ov::Output<ov::Node> channels_last(const ov::Output<ov::Node>& value) {
-  if (comes_from_last(value)) {
+  if (is_channels_first(*value.get_node())) {
     return value.get_node()->input_value(0);
   }
   // Once for all that need it.
   for (const ov::Input<ov::Node>& target : value.get_target_inputs()) {
-    if (is_transposed(*target.get_node(), kToLast)) {
+    if (is_channels_last(*target.get_node())) {
       return target.get_node()->output(0);
     }
   }
@@ -51,15 +51,18 @@ std::shared_ptr<ov::Node> channels_first(const ov::Output<ov::Node>& value) {
   return transposed(value, kToFirst);
 }
 
-void keep_channels_last(const std::shared_ptr<ov::Node>& node) {
+bool concatenate_channels_last(const std::shared_ptr<ov::Node>& node) {
   const auto concat = ov::as_type_ptr<ov::op::v0::Concat>(node);
-  if (concat == nullptr || concat->get_output_partial_shape(0).is_dynamic() ||
-      concat->get_output_shape(0).size() != 4 || concat->get_axis() != 1) {
-    return;
+  if (concat == nullptr || concat->get_output_partial_shape(0).rank() != 4 ||
+      concat->get_axis() != 1) {
+    return false;
   }
   const ov::OutputVector values = node->input_values();
-  if (2 * std::ranges::count_if(values, comes_from_last) <= std::ssize(values)) {
-    return;
+  const auto transposed_ones = std::ranges::count_if(values, [](const ov::Output<ov::Node>& value) {
+    return is_channels_first(*value.get_node());
+  });
+  if (2 * transposed_ones <= std::ssize(values)) {
+    return false;
   }
   ov::OutputVector inputs;
   for (const ov::Output<ov::Node>& value : values) {
@@ -70,6 +73,13 @@ void keep_channels_last(const std::shared_ptr<ov::Node>& node) {
   last->set_friendly_name(node->get_friendly_name() + "/channels_last");
   result->set_friendly_name(node->get_friendly_name());
   ov::replace_node(node, result);
+  return true;
+}
+
+void keep_channels_last(const std::shared_ptr<ov::Node>& node) {
+  if (node->get_output_size() == 1 && node->get_output_partial_shape(0).is_static()) {
+    concatenate_channels_last(node);
+  }
 }
 
 }  // namespace instseg::winograd

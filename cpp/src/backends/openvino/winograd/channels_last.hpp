@@ -18,10 +18,17 @@ ov::Output<ov::Node> channels_last(const ov::Output<ov::Node>& value);
 // The way back.
 std::shared_ptr<ov::Node> channels_first(const ov::Output<ov::Node>& value);
 
+// Whether the node is one of these transpositions.
+bool is_channels_last(const ov::Node& node);
+bool is_channels_first(const ov::Node& node);
+
 // Where most of what the node puts together along the channels comes from channels_first, it does
 // so with the channels last, and a channels_first follows it. OpenVINO would do these
 // transpositions before it puts the values together. (Behind sums and products of elements it sees
 // through them.)
 void keep_channels_last(const std::shared_ptr<ov::Node>& node);
+
+// The same, also where sizes are open.
+bool concatenate_channels_last(const std::shared_ptr<ov::Node>& node);
 
 }  // namespace instseg::winograd

@@ -1,17 +1,12 @@
+#include "backends/openvino/winograd/use_winograd.hpp"
+
 #include <algorithm>
 #include <openvino/core/graph_util.hpp>
-#include <openvino/op/add.hpp>
-#include <openvino/op/constant.hpp>
-#include <openvino/op/convolution.hpp>
-#include <openvino/op/multiply.hpp>
-#include <openvino/op/relu.hpp>
-#include <openvino/op/sigmoid.hpp>
 #include <openvino/pass/constant_folding.hpp>
-#include <optional>
 #include <unordered_set>
 #include <utility>
-#include <vector>
 
+#include "backends/openvino/winograd/chain.hpp"
 #include "backends/openvino/winograd/channels_last.hpp"
 #include "backends/openvino/winograd/transform.hpp"
 #include "backends/openvino/winograd/winograd_op.hpp"
@@ -21,115 +16,6 @@ namespace {
 
 // With fewer channels the transforms take longer than the multiplications that they save.
 constexpr std::size_t kLeastChannels = 32;
-
-// None where the value is no constant.
-std::optional<std::vector<float>> constant_values(const ov::Output<ov::Node>& value) {
-  const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(value.get_node_shared_ptr());
-  return constant == nullptr ? std::nullopt : std::optional(constant->cast_vector<float>());
-}
-
-bool fits(const ov::op::v1::Convolution& convolution) {
-  const ov::Strides ones{1, 1};
-  const ov::CoordinateDiff border{1, 1};
-  const ov::PartialShape& weights = convolution.get_input_partial_shape(1);
-  if (convolution.get_element_type() != ov::element::f32 || weights.is_dynamic() ||
-      weights.size() != 4 || convolution.get_strides() != ones ||
-      convolution.get_dilations() != ones || convolution.get_pads_begin() != border ||
-      convolution.get_pads_end() != border) {
-    return false;
-  }
-  const ov::Shape shape = weights.to_shape();
-  const auto enough = [](std::size_t channels) {
-    return channels >= kLeastChannels && channels % Convolution::kChannelMultiple == 0;
-  };
-  return shape[2] == kKernelSide && shape[3] == kKernelSide && enough(shape[0]) && enough(shape[1]);
-}
-
-// The only operation that takes the value of `node`; null where there are more, or none.
-std::shared_ptr<ov::Node> only_user(const ov::Node& node) {
-  const auto targets = node.output(0).get_target_inputs();
-  return targets.size() == 1 ? targets.begin()->get_node()->shared_from_this() : nullptr;
-}
-
-// One value for each output channel, added to `node`.
-std::optional<std::vector<float>> bias_of(const ov::Node& add, const ov::Node& node,
-                                          std::size_t outputs) {
-  const std::size_t other = add.get_input_node_ptr(0) == &node ? 1 : 0;
-  const ov::Shape along_channels{1, outputs, 1, 1};
-  const ov::PartialShape& shape = add.get_input_partial_shape(other);
-  return shape.is_static() && shape.to_shape() == along_channels
-             ? constant_values(add.input_value(other))
-             : std::nullopt;
-}
-
-// A convolution with what can be done with its results before they are written.
-struct Chain {
-  std::shared_ptr<ov::Node> last;
-  std::vector<float> bias;
-  Activation activation = Activation::none;
-};
-
-// y * sigmoid(y): the product, where nothing else takes y or its sigmoid.
-std::shared_ptr<ov::Node> find_silu(const ov::Node& node) {
-  const auto targets = node.output(0).get_target_inputs();
-  if (targets.size() != 2) {
-    return nullptr;
-  }
-  for (const ov::Input<ov::Node>& target : targets) {
-    const ov::Node& sigmoid = *target.get_node();
-    if (!ov::is_type<ov::op::v0::Sigmoid>(&sigmoid)) {
-      continue;
-    }
-    const std::shared_ptr<ov::Node> product = only_user(sigmoid);
-    if (ov::is_type<ov::op::v1::Multiply>(product) &&
-        (product->get_input_node_ptr(0) == &node || product->get_input_node_ptr(1) == &node)) {
-      return product;
-    }
-  }
-  return nullptr;
-}
-
-Chain follow(const std::shared_ptr<ov::op::v1::Convolution>& convolution) {
-  Chain chain{convolution, {}};
-  const std::shared_ptr<ov::Node> add = only_user(*convolution);
-  if (ov::is_type<ov::op::v1::Add>(add)) {
-    if (auto values = bias_of(*add, *convolution, convolution->get_input_shape(1)[0])) {
-      chain.bias = *std::move(values);
-      chain.last = add;
-    }
-  }
-  if (const std::shared_ptr<ov::Node> user = only_user(*chain.last);
-      ov::is_type<ov::op::v0::Relu>(user)) {
-    chain.activation = Activation::relu;
-    chain.last = user;
-  } else if (const std::shared_ptr<ov::Node> silu = find_silu(*chain.last)) {
-    chain.activation = Activation::silu;
-    chain.last = silu;
-  }
-  return chain;
-}
-
-void replace(const std::shared_ptr<ov::op::v1::Convolution>& convolution,
-             const std::vector<float>& weights, const Kernels& kernels) {
-  const Chain chain = follow(convolution);
-  const ov::Shape shape = convolution->get_input_shape(1);
-  const auto packed = std::make_shared<const Convolution>(
-      kernels, weights, static_cast<std::int64_t>(shape[0]), static_cast<std::int64_t>(shape[1]),
-      chain.bias, chain.activation, OpenVinoThreads());
-  const ov::Output<ov::Node> input = convolution->input_value(0);
-  std::shared_ptr<ov::Node> result;
-  if (input.get_partial_shape().is_static()) {
-    const auto op = std::make_shared<WinogradConvolution>(channels_last(input), packed,
-                                                          WinogradConvolution::Layouts{true, true});
-    op->set_friendly_name(convolution->get_friendly_name());
-    result = channels_first(op);
-  } else {
-    result = std::make_shared<WinogradConvolution>(input, packed,
-                                                   WinogradConvolution::Layouts{false, false});
-  }
-  result->set_friendly_name(chain.last->get_friendly_name());
-  ov::replace_node(chain.last, result);
-}
 
 // What one of ours alone gives to others of ours has its channels last, which saves turning vectors
 // of channels into rows of pixels and back.
@@ -163,6 +49,45 @@ void keep_channels_last_between(const ov::NodeVector& operations) {
 
 }  // namespace
 
+bool fits(const ov::op::v1::Convolution& convolution) {
+  const ov::Strides ones{1, 1};
+  const ov::CoordinateDiff border{1, 1};
+  const ov::PartialShape& weights = convolution.get_input_partial_shape(1);
+  if (convolution.get_element_type() != ov::element::f32 || weights.is_dynamic() ||
+      weights.size() != 4 || convolution.get_strides() != ones ||
+      convolution.get_dilations() != ones || convolution.get_pads_begin() != border ||
+      convolution.get_pads_end() != border) {
+    return false;
+  }
+  const ov::Shape shape = weights.to_shape();
+  const auto enough = [](std::size_t channels) {
+    return channels >= kLeastChannels && channels % Convolution::kChannelMultiple == 0;
+  };
+  return shape[2] == kKernelSide && shape[3] == kKernelSide && enough(shape[0]) && enough(shape[1]);
+}
+
+void replace(const std::shared_ptr<ov::op::v1::Convolution>& convolution,
+             const std::vector<float>& weights, const Kernels& kernels, bool channels_are_last) {
+  const ov::Shape shape = convolution->get_input_shape(1);
+  const Chain chain = follow(convolution, shape[0]);
+  const auto packed = std::make_shared<const Convolution>(
+      kernels, weights, static_cast<std::int64_t>(shape[0]), static_cast<std::int64_t>(shape[1]),
+      chain.bias, chain.activation, OpenVinoThreads());
+  const ov::Output<ov::Node> input = convolution->input_value(0);
+  std::shared_ptr<ov::Node> result;
+  if (channels_are_last) {
+    const auto op = std::make_shared<WinogradConvolution>(channels_last(input), packed,
+                                                          WinogradConvolution::Layouts{true, true});
+    op->set_friendly_name(convolution->get_friendly_name());
+    result = channels_first(op);
+  } else {
+    result = std::make_shared<WinogradConvolution>(input, packed,
+                                                   WinogradConvolution::Layouts{false, false});
+  }
+  result->set_friendly_name(chain.last->get_friendly_name());
+  ov::replace_node(chain.last, result);
+}
+
 int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels) {
   // Until they are folded, biases are reshaped by operations that look at the convolution's shape,
   // and weights that are stored as float16 are converted.
@@ -174,7 +99,9 @@ int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels
     if (convolution == nullptr || !fits(*convolution)) {
       keep_channels_last(node);
     } else if (const auto weights = constant_values(convolution->input_value(1))) {
-      replace(convolution, *weights, kernels);
+      // Elsewhere OpenVINO does not recognise that the transpositions are nothing to do.
+      const bool fixed = convolution->get_input_partial_shape(0).is_static();
+      replace(convolution, *weights, kernels, fixed);
       ++replaced;
     }
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <openvino/core/parallel.hpp>
 #include <utility>
 
@@ -51,6 +52,10 @@ std::shared_ptr<ov::Node> WinogradConvolution::clone_with_new_inputs(
 }
 
 bool WinogradConvolution::visit_attributes(ov::AttributeVisitor& visitor) {
+  // OpenVINO computes operations once that take the same values and have the same attributes. Which
+  // convolution it is tells ours apart.
+  auto identity = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(convolution_.get()));
+  visitor.on_attribute("convolution", identity);
   visitor.on_attribute("input_channels_last", layouts_.input_channels_last);
   visitor.on_attribute("output_channels_last", layouts_.output_channels_last);
   return true;

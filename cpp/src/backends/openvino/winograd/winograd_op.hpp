@@ -1,8 +1,7 @@
-// A Winograd convolution as an operation of OpenVINO's graphs, and the change of a graph to it.
+// A Winograd convolution as an operation of OpenVINO's graphs.
 #pragma once
 
 #include <memory>
-#include <openvino/core/model.hpp>
 #include <openvino/op/op.hpp>
 
 #include "backends/openvino/winograd/convolution.hpp"
@@ -43,9 +42,5 @@ class WinogradConvolution : public ov::op::Op {
   std::shared_ptr<const Convolution> convolution_;  // of all clones, so that weights are there once
   Layouts layouts_;
 };
-
-// Replaces the convolutions of a float32 graph that are faster this way, each with the bias and the
-// ReLU or SiLU behind it, and folds constants. Returns how many there were.
-int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels);
 
 }  // namespace instseg::winograd

@@ -1,0 +1,16 @@
+// Images of open size with their channels last through operations of OpenVINO.
+#pragma once
+
+#include <memory>
+#include <openvino/core/node.hpp>
+
+namespace instseg::split {
+
+// Where an operation takes channels_first values and can take what is before them as well, it does,
+// and a channels_first follows it. Operations have to be given in the order of computation.
+//
+// OpenVINO has these transpositions for nothing where sizes are fixed. Where they are open, each
+// that is left takes a pass over the values.
+void carry_channels_last(const std::shared_ptr<ov::Node>& node);
+
+}  // namespace instseg::split

@@ -1,0 +1,13 @@
+// The change of a graph to split products.
+#pragma once
+
+#include <memory>
+#include <openvino/op/matmul.hpp>
+
+namespace instseg::split {
+
+// Replaces a product with a constant matrix, with the bias and the activation behind it, where that
+// is faster. Whether it did.
+bool replace_product(const std::shared_ptr<ov::op::v0::MatMul>& product);
+
+}  // namespace instseg::split

@@ -1,0 +1,17 @@
+// The change of a graph to convolutions and products by the processor's matrix unit.
+#pragma once
+
+#include <memory>
+#include <openvino/core/model.hpp>
+
+#include "backends/openvino/winograd/kernels.hpp"
+
+namespace instseg::split {
+
+// Replaces the convolutions of a float32 graph and its products with constant matrices, each with
+// the bias, the sum with another image and the activation behind it, and folds constants.
+// Convolutions that are faster by Winograd's method are done by it. What lies between them keeps
+// its channels last where OpenVINO would reorder it. Returns how many were replaced.
+int use_split(const std::shared_ptr<ov::Model>& model, const winograd::Kernels& kernels);
+
+}  // namespace instseg::split
