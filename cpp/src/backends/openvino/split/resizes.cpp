@@ -77,6 +77,17 @@ Value before_projection(const Value& image) {
   return convolution != nullptr && keeps_size(*convolution) ? convolution->input_value(0) : image;
 }
 
+// Whether the two sizes are those of the image's batch and channels: read from it, or known.
+bool keeps_batch_and_channels(const Value& sizes, const Value& image) {
+  const auto* const constant = ov::as_type<const ov::op::v0::Constant>(sizes.get_node());
+  if (constant == nullptr) {
+    return sizes_of(sizes, 0, 2) == image;
+  }
+  const ov::PartialShape& shape = image.get_partial_shape();
+  const auto values = constant->cast_vector<std::int64_t>();
+  return values.size() == 2 && shape[0] == values[0] && shape[1] == values[1];
+}
+
 bool takes_pixels_before(const ov::op::util::InterpolateBase& resize) {
   using Resize = ov::op::util::InterpolateBase;
   const Resize::InterpolateAttrs& attributes = resize.get_attrs();
@@ -98,7 +109,7 @@ std::optional<Value> resized_like(const ov::op::v11::Interpolate& resize) {
       resize.get_element_type() != ov::element::f32 ||
       resize.get_output_partial_shape(0).is_static() || !takes_pixels_before(resize) ||
       sizes == nullptr || sizes->get_input_size() != 3 ||
-      sizes_of(sizes->input_value(0), 0, 2) != resize.input_value(0)) {
+      !keeps_batch_and_channels(sizes->input_value(0), resize.input_value(0))) {
     return std::nullopt;
   }
   const std::optional<Value> of_height = sizes_of(sizes->input_value(1), 2, 3);

@@ -1,0 +1,352 @@
+#include "backends/openvino/split/use_split.hpp"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/openvino/graphs.hpp"
+#include "backends/openvino/split/split_op.hpp"
+#include "backends/openvino/winograd/winograd_op.hpp"
+
+namespace instseg::split {
+namespace {
+
+using namespace graphs;  // what the tests of graphs are made of
+
+constexpr float kTolerance = 1e-4F;
+
+using Graph = std::function<ov::OutputVector(const Value& image)>;
+
+std::shared_ptr<ov::Model> model_of(const Graph& graph, const ov::PartialShape& shape) {
+  const auto image = std::make_shared<opset::Parameter>(ov::element::f32, shape);
+  return std::make_shared<ov::Model>(graph(image), ov::ParameterVector{image});
+}
+
+int count(const ov::Model& model, const std::string& type) {
+  int found = 0;
+  for (const std::shared_ptr<ov::Node>& node : model.get_ordered_ops()) {
+    found += node->get_type_name() == type ? 1 : 0;
+  }
+  return found;
+}
+
+Value sum(const Value& a, const Value& b) { return std::make_shared<opset::Add>(a, b); }
+
+Value resized(const Value& coarse, const Value& fine) {
+  const auto number = [](std::int64_t value) {
+    return opset::Constant::create(ov::element::i64, {1}, {value});
+  };
+  const auto sizes = [&](const Value& image, std::int64_t first, std::int64_t end) {
+    return std::make_shared<opset::Slice>(std::make_shared<opset::ShapeOf>(image), number(first),
+                                          number(end), number(1), number(0));
+  };
+  using Resize = opset::Interpolate;
+  Resize::InterpolateAttrs attributes;
+  attributes.mode = Resize::InterpolateMode::NEAREST;
+  attributes.shape_calculation_mode = Resize::ShapeCalcMode::SIZES;
+  attributes.coordinate_transformation_mode = Resize::CoordinateTransformMode::ASYMMETRIC;
+  attributes.nearest_mode = Resize::NearestMode::FLOOR;
+  return std::make_shared<Resize>(
+      coarse,
+      std::make_shared<opset::Concat>(
+          ov::OutputVector{sizes(coarse, 0, 2), sizes(fine, 2, 3), sizes(fine, 3, 4)}, 0),
+      attributes);
+}
+
+Value largest(const Value& image, std::size_t kernel, std::size_t border) {
+  return std::make_shared<opset::MaxPool>(image, ov::Strides{2, 2}, ov::Strides{1, 1},
+                                          ov::Shape{border, border}, ov::Shape{border, border},
+                                          ov::Shape{kernel, kernel})
+      ->output(0);
+}
+
+// Of blocks of two by two, also where only a part of one is inside of the image.
+Value mean(const Value& image) {
+  return std::make_shared<opset::AvgPool>(image, ov::Strides{2, 2}, ov::Shape{0, 0},
+                                          ov::Shape{0, 0}, ov::Shape{2, 2}, true,
+                                          ov::op::RoundingType::CEIL);
+}
+
+class UseSplit : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (winograd::find_kernels() == nullptr || !available()) {
+      GTEST_SKIP() << "this processor has no matrix unit";
+    }
+  }
+
+  // Of images of one size, and in one network of images of any size. Returns the latter.
+  static std::shared_ptr<ov::Model> expect_same(const Graph& graph, std::size_t channels,
+                                                int replaced) {
+    const ov::Shape fixed{1, channels, 12, 20};
+    const std::shared_ptr<ov::Model> model = model_of(graph, fixed);
+    const ov::Tensor image = random_tensor(fixed);
+    const std::vector<ov::Tensor> expected = infer(model, image);
+    EXPECT_EQ(use_split(model, *winograd::find_kernels()), replaced);
+    expect_close(infer(model, image), expected, kTolerance);
+    return expect_same_of_any_size(graph, channels, replaced);
+  }
+
+  static std::shared_ptr<ov::Model> expect_same_of_any_size(const Graph& graph,
+                                                            std::size_t channels, int replaced) {
+    const auto known = static_cast<std::int64_t>(channels);
+    const std::shared_ptr<ov::Model> model = model_of(graph, {-1, known, -1, -1});
+    const std::shared_ptr<ov::Model> plain = model->clone();
+    EXPECT_EQ(use_split(model, *winograd::find_kernels()), replaced);
+    const std::vector<ov::Tensor> images{random_tensor({1, channels, 12, 20}),
+                                         random_tensor({2, channels, 17, 9})};
+    const auto found = infer_all(model, images);
+    const auto expected = infer_all(plain, images);
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      expect_close(found[i], expected[i], kTolerance);
+    }
+    return model;
+  }
+};
+
+TEST_F(UseSplit, Convolutions) {
+  const Graph graph = [](const Value& image) {
+    const Value wide = relu(with_bias(convolution(image, 3, 32, {7, 2, 1, 3}), 32));
+    const Value points = silu(with_bias(convolution(wide, 32, 48, {1, 1, 1, 0}), 48));
+    const Value half = with_bias(convolution(points, 48, 16, {3, 2, 1, 1}), 16);
+    // One more row before than behind.
+    const Value uneven = std::make_shared<opset::Convolution>(
+        points, random_constant({16, 48, 2, 3}, 0.1F), ov::Strides{1, 1}, ov::CoordinateDiff{1, 0},
+        ov::CoordinateDiff{0, 2}, ov::Strides{1, 1});
+    return ov::OutputVector{half, uneven};
+  };
+  const auto model = expect_same(graph, 3, 4);
+  EXPECT_EQ(count(*model, "SplitConvolution"), 4);
+  EXPECT_EQ(count(*model, "Add"), 0);
+  EXPECT_EQ(count(*model, "Sigmoid"), 0);
+  EXPECT_EQ(count(*model, "Transpose"), 3);  // of the image and of the two results
+}
+
+TEST_F(UseSplit, ThoseOfThreeByThreeStayWinograd) {
+  const Graph graph = [](const Value& image) {
+    const Value first = relu(convolution(image, 32, 32));
+    return ov::OutputVector{convolution(first, 32, 16, {1, 1, 1, 0}), convolution(first, 32, 16)};
+  };
+  const auto model = expect_same(graph, 32, 3);
+  EXPECT_EQ(count(*model, "WinogradConvolution"), 1);
+  EXPECT_EQ(count(*model, "SplitConvolution"), 2);
+}
+
+// Where the number of outputs does not fit: in graphs of open sizes outputs are added and cut off.
+TEST_F(UseSplit, AnyNumberOfOutputs) {
+  const Graph graph = [](const Value& image) {
+    const Value features = relu(convolution(image, 32, 32));
+    return ov::OutputVector{with_bias(convolution(features, 32, 3, {1, 1, 1, 0}), 3),
+                            convolution(features, 32, 20, {1, 1, 1, 0})};
+  };
+  const auto model = expect_same_of_any_size(graph, 32, 3);
+  EXPECT_EQ(count(*model, "Convolution"), 0);
+  EXPECT_EQ(count(*model, "Transpose"), 2);
+}
+
+TEST_F(UseSplit, LeavesOtherConvolutions) {
+  const auto image =
+      std::make_shared<opset::Parameter>(ov::element::f32, ov::PartialShape{1, 32, 30, 30});
+  const auto given =
+      std::make_shared<opset::Parameter>(ov::element::f32, ov::PartialShape{32, 32, 1, 1});
+  const auto of_strides = [&](const ov::Strides& strides, const ov::CoordinateDiff& border,
+                              const Value& weights) {
+    return std::make_shared<opset::Convolution>(image, weights, strides, border, border,
+                                                ov::Strides{1, 1});
+  };
+  const Value weights = random_constant({32, 32, 3, 3}, 0.1F);
+  const auto groups = std::make_shared<opset::GroupConvolution>(
+      image, random_constant({2, 16, 16, 3, 3}, 0.1F), ov::Strides{1, 1}, ov::CoordinateDiff{1, 1},
+      ov::CoordinateDiff{1, 1}, ov::Strides{1, 1});
+  const ov::OutputVector results{
+      convolution(image, 32, 32, {3, 1, 2, 1}), convolution(image, 32, 40, {1, 1, 1, 0}),
+      of_strides({1, 2}, {1, 1}, weights),      of_strides({1, 1}, {-1, -1}, weights),
+      of_strides({1, 1}, {0, 0}, given),        groups};
+  const auto model = std::make_shared<ov::Model>(results, ov::ParameterVector{image, given});
+  EXPECT_EQ(use_split(model, *winograd::find_kernels()), 0);
+}
+
+// Blocks as residual networks have them, the sum in either order.
+TEST_F(UseSplit, SumsAreOfTheConvolution) {
+  const Graph graph = [](const Value& image) {
+    const Value before = relu(convolution(image, 3, 32, {3, 2, 1, 1}));
+    const auto branch = [&](const Value& from) {
+      const Value narrow = relu(convolution(from, 32, 16, {1, 1, 1, 0}));
+      return with_bias(convolution(relu(convolution(narrow, 16, 16)), 16, 32, {1, 1, 1, 0}), 32);
+    };
+    const Value first = relu(sum(branch(before), before));
+    const Value second = relu(sum(first, branch(first)));
+    return ov::OutputVector{sum(branch(second), second)};
+  };
+  const auto model = expect_same(graph, 3, 10);
+  EXPECT_EQ(count(*model, "Add"), 0);
+  EXPECT_EQ(count(*model, "Relu"), 0);
+  EXPECT_EQ(count(*model, "Transpose"), 2);
+}
+
+// The first block of a stage: both branches have convolutions with stride 2, or one a mean.
+TEST_F(UseSplit, OfTwoConvolutionsOneTakesTheSum) {
+  for (const bool by_mean : {false, true}) {
+    for (const bool swapped : {false, true}) {
+      const Graph graph = [&](const Value& image) {
+        const Value before = relu(convolution(image, 3, 32, {3, 1, 1, 1}));
+        const Value pixels = by_mean ? mean(before) : before;
+        const Value shortcut =
+            with_bias(convolution(pixels, 32, 64, {1, by_mean ? 1U : 2U, 1, 0}), 64);
+        const Value narrow = relu(convolution(before, 32, 16, {3, 2, 1, 1}));
+        const Value branch = with_bias(convolution(narrow, 16, 64, {1, 1, 1, 0}), 64);
+        const Value both = swapped ? sum(shortcut, branch) : sum(branch, shortcut);
+        return ov::OutputVector{relu(both)};
+      };
+      const auto model = expect_same(graph, 3, 4);
+      EXPECT_EQ(count(*model, "Add"), 0);
+      EXPECT_EQ(count(*model, "Transpose"), 2);
+    }
+  }
+}
+
+TEST_F(UseSplit, SumsOfOtherShapesAreLeft) {
+  const Graph broadcast = [](const Value& image) {
+    const Value features = convolution(image, 32, 16, {1, 1, 1, 0});
+    const Value mean_of_all = std::make_shared<opset::ReduceMean>(
+        image, opset::Constant::create(ov::element::i64, {2}, {2, 3}), true);
+    return ov::OutputVector{sum(features, convolution(mean_of_all, 32, 16, {1, 1, 1, 0}))};
+  };
+  EXPECT_EQ(count(*expect_same(broadcast, 32, 2), "Add"), 1);
+  // A part of the larger image, which nobody proves to be of the size of the smaller one.
+  const Graph unknown = [](const Value& image) {
+    const auto numbers = [](const std::vector<std::int64_t>& values) {
+      return opset::Constant::create(ov::element::i64, {values.size()}, values);
+    };
+    const Value half = convolution(image, 32, 16, {3, 1, 1, 0});
+    const Value other = relu(convolution(image, 32, 16, {1, 1, 1, 0}));
+    const Value part = std::make_shared<opset::Slice>(other, numbers({1, 1}), numbers({-1, -1}),
+                                                      numbers({1, 1}), numbers({2, 3}));
+    return ov::OutputVector{sum(half, part)};
+  };
+  EXPECT_EQ(count(*expect_same_of_any_size(unknown, 32, 2), "Add"), 1);
+}
+
+// A shape that is found to be another one is an error, and nothing is read beyond it.
+TEST_F(UseSplit, ASumOfAnotherShapeIsAnError) {
+  const std::vector<float> weights(16 * 16, 1.0F);
+  const auto convolution =
+      std::make_shared<const Convolution>(weights, 16, 16, Geometry{}, std::vector<float>(),
+                                          Activation::none, winograd::OpenVinoThreads());
+  const ov::PartialShape any{-1, -1, -1, 16};
+  const auto image = std::make_shared<opset::Parameter>(ov::element::f32, any);
+  const auto other = std::make_shared<opset::Parameter>(ov::element::f32, any);
+  const auto op = std::make_shared<SplitConvolution>(ov::OutputVector{image, other}, convolution);
+  ov::TensorVector results{ov::Tensor(ov::element::f32, {1, 4, 4, 16})};
+  const ov::TensorVector right{random_tensor({1, 4, 4, 16}), random_tensor({1, 4, 4, 16})};
+  EXPECT_TRUE(op->evaluate(results, right));
+  const ov::TensorVector wrong{random_tensor({1, 4, 4, 16}), random_tensor({1, 1, 1, 16})};
+  EXPECT_THROW(op->evaluate(results, wrong), ov::Exception);
+}
+
+// Two of one kind on one image are not taken for the same.
+TEST_F(UseSplit, TwoOfTheSameShapeOnOneImageStayTwo) {
+  const Graph graph = [](const Value& image) {
+    const Value other = std::make_shared<opset::Convolution>(
+        image, random_constant({16, 32, 1, 1}, 1.0F), ov::Strides{1, 1}, ov::CoordinateDiff{0, 0},
+        ov::CoordinateDiff{0, 0}, ov::Strides{1, 1});
+    return ov::OutputVector{convolution(image, 32, 16, {1, 1, 1, 0}), other};
+  };
+  expect_same(graph, 32, 2);
+}
+
+// From the image to the results, channels are last.
+TEST_F(UseSplit, WhatLiesBetweenKeepsChannelsLast) {
+  const Graph graph = [](const Value& image) {
+    const Value stem = relu(convolution(image, 3, 32, {7, 2, 1, 3}));
+    const Value pooled = largest(stem, 3, 1);
+    const Value deep = relu(convolution(pooled, 32, 32, {3, 2, 1, 1}));
+    const Value top = with_bias(convolution(deep, 32, 48, {1, 1, 1, 0}), 48);
+    const Value side = with_bias(convolution(pooled, 32, 48, {1, 1, 1, 0}), 48);
+    const Value inner = sum(side, resized(top, side));  // as in a feature pyramid
+    const Value scaled = std::make_shared<opset::Multiply>(random_constant({1, 48, 1, 1}, 1.0F),
+                                                           std::make_shared<opset::Sigmoid>(inner));
+    const Value halved = std::make_shared<opset::Multiply>(
+        scaled, opset::Constant::create(ov::element::f32, {}, {0.5F}));
+    const Value together =
+        std::make_shared<opset::Concat>(ov::OutputVector{halved, inner, pooled}, 1);
+    const Value head = relu(convolution(together, 128, 32));
+    const Value blocks = convolution(mean(together), 128, 16, {1, 1, 1, 0});
+    return ov::OutputVector{convolution(head, 32, 16, {1, 1, 1, 0}), blocks,
+                            convolution(largest(inner, 1, 0), 48, 16, {1, 1, 1, 0})};
+  };
+  const auto model = expect_same_of_any_size(graph, 3, 8);
+  EXPECT_EQ(count(*model, "Transpose"), 4);  // of the image and of the three results
+  EXPECT_EQ(count(*model, "Add"), 0);
+  EXPECT_EQ(count(*model, "MaxPool") + count(*model, "AvgPool") + count(*model, "Interpolate"), 0);
+  EXPECT_EQ(count(*model, "ShapeOf"), 0);
+}
+
+// What is a result and goes into other convolutions by Winograd's method is written channels first.
+TEST_F(UseSplit, AResultIsWrittenAsItIsNeeded) {
+  const Graph graph = [](const Value& image) {
+    const Value features = with_bias(convolution(relu(convolution(image, 32, 32)), 32, 32), 32);
+    const Value head = relu(convolution(features, 32, 48));
+    return ov::OutputVector{features, convolution(head, 48, 16, {1, 1, 1, 0})};
+  };
+  const auto model = expect_same_of_any_size(graph, 32, 4);
+  EXPECT_EQ(count(*model, "Transpose"), 1);
+}
+
+// Where OpenVINO's own operations stand between, and where a shape is asked for.
+TEST_F(UseSplit, OtherOperationsFindChannelsFirst) {
+  const Graph graph = [](const Value& image) {
+    const Value features = relu(convolution(image, 3, 32, {3, 1, 1, 1}));
+    const Value groups = std::make_shared<opset::GroupConvolution>(
+        features, random_constant({4, 8, 8, 3, 3}, 0.1F), ov::Strides{1, 1},
+        ov::CoordinateDiff{1, 1}, ov::CoordinateDiff{1, 1}, ov::Strides{1, 1});
+    const Value last = relu(sum(convolution(groups, 32, 32, {1, 1, 1, 0}), features));
+    const Value shape = std::make_shared<opset::ShapeOf>(convolution(last, 32, 16, {1, 1, 1, 0}));
+    return ov::OutputVector{last, std::make_shared<opset::Convert>(shape, ov::element::f32)};
+  };
+  const auto model = expect_same_of_any_size(graph, 3, 3);
+  EXPECT_EQ(count(*model, "Transpose"), 4);  // of the image, around the groups, of the result
+}
+
+TEST_F(UseSplit, Products) {
+  const auto by = [](const Value& value, std::size_t inputs, std::size_t outputs, bool transposed) {
+    const ov::Shape shape = transposed ? ov::Shape{outputs, inputs} : ov::Shape{inputs, outputs};
+    return std::make_shared<opset::MatMul>(value, random_constant(shape, 0.1F), false, transposed);
+  };
+  for (const ov::PartialShape& shape :
+       {ov::PartialShape{5, 64}, {-1, 64}, {2, 5, 64}, {-1, -1, 64}}) {
+    const auto rows = std::make_shared<opset::Parameter>(ov::element::f32, shape);
+    const Value first = relu(sum(by(rows, 64, 32, false), random_constant({32}, 1.0F)));
+    const Value second = sum(random_constant({1, 48}, 1.0F), by(first, 32, 48, true));
+    const Value plain = by(second, 48, 16, true);
+    const Value left = by(second, 48, 20, true);
+    const auto model =
+        std::make_shared<ov::Model>(ov::OutputVector{plain, left}, ov::ParameterVector{rows});
+    const std::shared_ptr<ov::Model> before = model->clone();
+    EXPECT_EQ(use_split(model, *winograd::find_kernels()), 3);
+    EXPECT_EQ(count(*model, "Add") + count(*model, "Relu"), 0);
+    const ov::Tensor values =
+        random_tensor(shape.size() == 2 ? ov::Shape{5, 64} : ov::Shape{2, 5, 64});
+    expect_close(infer(model, values), infer(before, values), kTolerance);
+  }
+}
+
+// A product whose matrix is not constant, and one whose bias is of more axes than it has.
+TEST_F(UseSplit, LeavesOtherProducts) {
+  const auto rows = std::make_shared<opset::Parameter>(ov::element::f32, ov::PartialShape{-1, 64});
+  const auto matrix =
+      std::make_shared<opset::Parameter>(ov::element::f32, ov::PartialShape{64, 32});
+  const Value given = std::make_shared<opset::MatMul>(rows, matrix);
+  const Value few = std::make_shared<opset::MatMul>(
+      std::make_shared<opset::MatMul>(rows, random_constant({64, 8}, 0.1F)),
+      random_constant({8, 16}, 0.1F));
+  const auto model =
+      std::make_shared<ov::Model>(ov::OutputVector{given, few}, ov::ParameterVector{rows, matrix});
+  EXPECT_EQ(use_split(model, *winograd::find_kernels()), 0);
+}
+
+}  // namespace
+}  // namespace instseg::split
