@@ -8,7 +8,7 @@
 #include <string_view>
 #include <thread>
 
-#include "backends/openvino/split/convolution.hpp"
+#include "backends/openvino/split/kernels.hpp"
 #include "backends/openvino/split/use_split.hpp"
 #include "backends/openvino/winograd/use_winograd.hpp"
 #include "backends/plugin_status.hpp"
@@ -180,13 +180,14 @@ bool wanted(const char* variable) {
 
 void use_own_convolutions(const std::shared_ptr<ov::Model>& model) {
   const bool own = wanted(kWinogradVariable);
-  const bool matrix_unit = wanted(kMatrixUnitVariable) && split::available();
+  const bool matrix_unit = wanted(kMatrixUnitVariable);
   const winograd::Kernels* const kernels = winograd::find_kernels();
+  const split::Kernels* const split_kernels = matrix_unit ? split::find_kernels() : nullptr;
   if (!own || kernels == nullptr) {
     return;
   }
-  if (matrix_unit) {
-    split::use_split(model, *kernels);
+  if (split_kernels != nullptr) {
+    split::use_split(model, *kernels, *split_kernels);
   } else {
     winograd::use_winograd(model, *kernels);
   }

@@ -85,7 +85,7 @@ class UseSplit : public testing::Test {
     const std::shared_ptr<ov::Model> model = model_of(graph, fixed);
     const ov::Tensor image = random_tensor(fixed);
     const std::vector<ov::Tensor> expected = infer(model, image);
-    EXPECT_EQ(use_split(model, *winograd::find_kernels()), replaced);
+    EXPECT_EQ(use_split(model, *winograd::find_kernels(), *find_kernels()), replaced);
     expect_close(infer(model, image), expected, kTolerance);
     return expect_same_of_any_size(graph, channels, replaced);
   }
@@ -95,7 +95,7 @@ class UseSplit : public testing::Test {
     const auto known = static_cast<std::int64_t>(channels);
     const std::shared_ptr<ov::Model> model = model_of(graph, {-1, known, -1, -1});
     const std::shared_ptr<ov::Model> plain = model->clone();
-    EXPECT_EQ(use_split(model, *winograd::find_kernels()), replaced);
+    EXPECT_EQ(use_split(model, *winograd::find_kernels(), *find_kernels()), replaced);
     const std::vector<ov::Tensor> images{random_tensor({1, channels, 12, 20}),
                                          random_tensor({2, channels, 17, 9})};
     const auto found = infer_all(model, images);
@@ -166,7 +166,7 @@ TEST_F(UseSplit, LeavesOtherConvolutions) {
       of_strides({1, 2}, {1, 1}, weights),      of_strides({1, 1}, {-1, -1}, weights),
       of_strides({1, 1}, {0, 0}, given),        groups};
   const auto model = std::make_shared<ov::Model>(results, ov::ParameterVector{image, given});
-  EXPECT_EQ(use_split(model, *winograd::find_kernels()), 0);
+  EXPECT_EQ(use_split(model, *winograd::find_kernels(), *find_kernels()), 0);
 }
 
 // Blocks as residual networks have them, the sum in either order.
@@ -326,7 +326,7 @@ TEST_F(UseSplit, Products) {
     const auto model =
         std::make_shared<ov::Model>(ov::OutputVector{plain, left}, ov::ParameterVector{rows});
     const std::shared_ptr<ov::Model> before = model->clone();
-    EXPECT_EQ(use_split(model, *winograd::find_kernels()), 3);
+    EXPECT_EQ(use_split(model, *winograd::find_kernels(), *find_kernels()), 3);
     EXPECT_EQ(count(*model, "Add") + count(*model, "Relu"), 0);
     const ov::Tensor values =
         random_tensor(shape.size() == 2 ? ov::Shape{5, 64} : ov::Shape{2, 5, 64});
@@ -345,7 +345,7 @@ TEST_F(UseSplit, LeavesOtherProducts) {
       random_constant({8, 16}, 0.1F));
   const auto model =
       std::make_shared<ov::Model>(ov::OutputVector{given, few}, ov::ParameterVector{rows, matrix});
-  EXPECT_EQ(use_split(model, *winograd::find_kernels()), 0);
+  EXPECT_EQ(use_split(model, *winograd::find_kernels(), *find_kernels()), 0);
 }
 
 }  // namespace

@@ -1,7 +1,9 @@
 // Compiled with the instructions of AMX and AVX-512; run only where the processor has them.
 #include "backends/openvino/split/kernels.hpp"
-#include "backends/openvino/winograd/activation_impl.hpp"
 #include "backends/openvino/winograd/simd_avx512.hpp"
+// clang-format off: needs what stands above
+#include "backends/openvino/winograd/activation_impl.hpp"
+// clang-format on
 
 namespace instseg::split {
 namespace {

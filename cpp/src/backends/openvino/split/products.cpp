@@ -58,7 +58,7 @@ winograd::Chain follow(const std::shared_ptr<ov::Node>& product, std::size_t out
 
 }  // namespace
 
-bool replace_product(const std::shared_ptr<ov::op::v0::MatMul>& product) {
+bool replace_product(const std::shared_ptr<ov::op::v0::MatMul>& product, const Kernels& kernels) {
   const ov::PartialShape& input = product->get_input_partial_shape(0);
   const ov::PartialShape& matrix = product->get_input_partial_shape(1);
   if (product->get_element_type() != ov::element::f32 || product->get_transpose_a() ||
@@ -81,7 +81,7 @@ bool replace_product(const std::shared_ptr<ov::op::v0::MatMul>& product) {
       rows_of_outputs(*std::move(values), outputs, inputs, transposed);
   const auto op = std::make_shared<SplitProduct>(
       product->input_value(0),
-      std::make_shared<const Convolution>(weights, static_cast<std::int64_t>(outputs),
+      std::make_shared<const Convolution>(kernels, weights, static_cast<std::int64_t>(outputs),
                                           static_cast<std::int64_t>(inputs), Geometry{}, chain.bias,
                                           chain.activation, winograd::OpenVinoThreads()));
   op->set_friendly_name(chain.last->get_friendly_name());

@@ -4,10 +4,12 @@
 #include <memory>
 #include <openvino/op/matmul.hpp>
 
+#include "backends/openvino/split/kernels.hpp"
+
 namespace instseg::split {
 
 // Replaces a product with a constant matrix, with the bias and the activation behind it, where that
 // is faster. Whether it did.
-bool replace_product(const std::shared_ptr<ov::op::v0::MatMul>& product);
+bool replace_product(const std::shared_ptr<ov::op::v0::MatMul>& product, const Kernels& kernels);
 
 }  // namespace instseg::split

@@ -81,7 +81,7 @@ std::shared_ptr<ov::Node> first_channels(const std::shared_ptr<ov::Node>& last, 
 }
 
 void replace_chain(const ov::op::v1::Convolution& convolution, const Chain& chain,
-                   const ov::OutputVector& inputs) {
+                   const ov::OutputVector& inputs, const Kernels& kernels) {
   const std::size_t outputs = outputs_of(convolution);
   constexpr std::size_t kMultiple = Convolution::kOutputMultiple;
   const std::size_t whole = (outputs + kMultiple - 1) / kMultiple * kMultiple;
@@ -93,7 +93,7 @@ void replace_chain(const ov::op::v1::Convolution& convolution, const Chain& chai
   std::ranges::transform(inputs, std::back_inserter(last), winograd::channels_last);
   std::shared_ptr<ov::Node> op = std::make_shared<SplitConvolution>(
       last, std::make_shared<const Convolution>(
-                weights, static_cast<std::int64_t>(whole),
+                kernels, weights, static_cast<std::int64_t>(whole),
                 static_cast<std::int64_t>(convolution.get_input_shape(1)[1]),
                 geometry_of(convolution), bias, chain.activation, winograd::OpenVinoThreads()));
   op->set_friendly_name(convolution.get_friendly_name());
@@ -106,8 +106,9 @@ void replace_chain(const ov::op::v1::Convolution& convolution, const Chain& chai
 // The change of one graph.
 class Change {
  public:
-  Change(ov::NodeVector operations, const winograd::Kernels& kernels)
-      : operations_(std::move(operations)), kernels_(kernels) {
+  Change(ov::NodeVector operations, const winograd::Kernels& winograd_kernels,
+         const Kernels& kernels)
+      : operations_(std::move(operations)), winograd_kernels_(winograd_kernels), kernels_(kernels) {
     const OpenSizes sizes(operations_);
     for (const std::shared_ptr<ov::Node>& node : operations_) {
       if (ov::is_type<ov::op::v1::Add>(node) &&
@@ -136,7 +137,7 @@ class Change {
     if (const auto convolution = ov::as_type_ptr<ov::op::v1::Convolution>(node)) {
       visit_convolution(convolution);
     } else if (const auto product = ov::as_type_ptr<ov::op::v0::MatMul>(node)) {
-      replaced_ += replace_product(product) ? 1 : 0;
+      replaced_ += replace_product(product, kernels_) ? 1 : 0;
     } else if (const auto found = waiting_.find(node.get()); found != waiting_.end()) {
       replace_sum(node, found->second);
     } else if (is_open(*node)) {
@@ -152,7 +153,7 @@ class Change {
       return;
     }
     if (winograd::fits(*convolution)) {
-      winograd::replace(convolution, *weights, kernels_, true);
+      winograd::replace(convolution, *weights, winograd_kernels_, true);
       ++replaced_;
     } else if (fits(*convolution)) {
       ++replaced_;
@@ -160,28 +161,30 @@ class Change {
       const std::shared_ptr<ov::Node> user = winograd::only_user(*chain.last);
       if (chain.activation != Activation::none || !has_whole_vectors(*convolution) ||
           !sums_.contains(user.get())) {
-        replace_chain(*convolution, chain, {convolution->input_value(0)});
+        replace_chain(*convolution, chain, {convolution->input_value(0)}, kernels_);
         return;
       }
       // Of two that go into one sum, the later one finds the other's values.
       if (const auto earlier = waiting_.find(user.get()); earlier != waiting_.end()) {
         const Waiting& other = earlier->second;
-        replace_chain(*other.convolution, other.chain, {other.convolution->input_value(0)});
+        replace_chain(*other.convolution, other.chain, {other.convolution->input_value(0)},
+                      kernels_);
       }
       waiting_.insert_or_assign(user.get(), Waiting{convolution, chain});
     }
   }
 
-  static void replace_sum(const std::shared_ptr<ov::Node>& sum, const Waiting& waiting) {
+  void replace_sum(const std::shared_ptr<ov::Node>& sum, const Waiting& waiting) const {
     const std::size_t other = sum->get_input_node_ptr(0) == waiting.chain.last.get() ? 1 : 0;
     const ov::OutputVector inputs{waiting.convolution->input_value(0), sum->input_value(other)};
     Chain chain{sum, waiting.chain.bias};
     winograd::follow_activation(chain);
-    replace_chain(*waiting.convolution, chain, inputs);
+    replace_chain(*waiting.convolution, chain, inputs, kernels_);
   }
 
   ov::NodeVector operations_;
-  const winograd::Kernels& kernels_;
+  const winograd::Kernels& winograd_kernels_;
+  const Kernels& kernels_;
   std::unordered_set<const ov::Node*> sums_;  // of two values of the same shape
   std::unordered_map<const ov::Node*, Waiting> waiting_;
   int replaced_ = 0;
@@ -189,11 +192,12 @@ class Change {
 
 }  // namespace
 
-int use_split(const std::shared_ptr<ov::Model>& model, const winograd::Kernels& kernels) {
+int use_split(const std::shared_ptr<ov::Model>& model, const winograd::Kernels& winograd_kernels,
+              const Kernels& kernels) {
   // As for use_winograd.
   ov::pass::ConstantFolding().run_on_model(model);
   use_channels_last_resizes(model);
-  const int replaced = Change(model->get_ordered_ops(), kernels).run();
+  const int replaced = Change(model->get_ordered_ops(), winograd_kernels, kernels).run();
   leave_out_transpositions(model);
   return replaced;
 }

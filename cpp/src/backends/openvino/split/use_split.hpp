@@ -4,6 +4,7 @@
 #include <memory>
 #include <openvino/core/model.hpp>
 
+#include "backends/openvino/split/kernels.hpp"
 #include "backends/openvino/winograd/kernels.hpp"
 
 namespace instseg::split {
@@ -12,6 +13,7 @@ namespace instseg::split {
 // the bias, the sum with another image and the activation behind it, and folds constants.
 // Convolutions that are faster by Winograd's method are done by it. What lies between them keeps
 // its channels last where OpenVINO would reorder it. Returns how many were replaced.
-int use_split(const std::shared_ptr<ov::Model>& model, const winograd::Kernels& kernels);
+int use_split(const std::shared_ptr<ov::Model>& model, const winograd::Kernels& winograd_kernels,
+              const Kernels& kernels);
 
 }  // namespace instseg::split
