@@ -23,6 +23,13 @@ inline float value_of(split::Piece piece) {
 
 inline void nothing() {}
 
+inline void portable_gather(const float* lines, std::int64_t stride, std::int32_t count,
+                            std::int32_t length, float* values) {
+  for (std::int32_t line = 0; line < count; ++line) {
+    values = std::copy_n(lines + line * stride, length, values);
+  }
+}
+
 inline void portable_split(const split::Splitting& splitting) {
   const int steps = (splitting.depth + split::kStep - 1) / split::kStep;
   for (int r = 0; r < split::kRows; ++r) {
@@ -92,7 +99,7 @@ inline void portable_multiply(const split::Multiplication& m, const split::Prefe
   }
 }
 
-inline constexpr split::Kernels kPortableKernels{&nothing, &nothing, &portable_split,
+inline constexpr split::Kernels kPortableKernels{&nothing, &nothing, &portable_gather, &portable_split,
                                                  &portable_finish, &portable_multiply};
 
 }  // namespace instseg::test

@@ -114,6 +114,18 @@ const float* Convolution::row_values(const Call& call, std::int64_t row, std::in
   const std::int64_t y = row / call.to.width % call.to.height * g.stride - g.top;
   const std::int64_t image = row / call.to.width / call.to.height;
   const std::int64_t line = g.kernel_width * inputs_;  // of the kernel: side by side in the image
+  const float* const corner =
+      call.input + ((image * call.from.height + y) * call.from.width + x) * inputs_;
+  const bool inside = y >= 0 && y + g.kernel_height <= call.from.height && x >= 0 &&
+                      x + g.kernel_width <= call.from.width;
+  if (inside && g.kernel_height == 1) {
+    return corner + begin;
+  }
+  if (inside && end - begin == depth_) {
+    kernels_.gather(corner, call.from.width * inputs_, g.kernel_height,
+                    static_cast<std::int32_t>(line), memory);
+    return memory;
+  }
   // Of such a line, what is inside of the image.
   const std::int64_t inside_begin = std::max<std::int64_t>(0, -x) * inputs_;
   const std::int64_t inside_end =
@@ -126,11 +138,7 @@ const float* Convolution::row_values(const Call& call, std::int64_t row, std::in
     const std::int64_t first =
         row_inside ? std::clamp(inside_begin, part_begin, part_end) : part_end;
     const std::int64_t last = row_inside ? std::clamp(inside_end, first, part_end) : part_end;
-    const float* const from =
-        call.input + ((image * call.from.height + y + ky) * call.from.width + x) * inputs_;
-    if (last - first == end - begin) {
-      return from + first;
-    }
+    const float* const from = corner + ky * call.from.width * inputs_;
     to = std::fill_n(to, first - part_begin, 0.0F);
     to = std::copy(from + first, from + last, to);
     to = std::fill_n(to, part_end - last, 0.0F);

@@ -80,6 +80,9 @@ struct Kernels {
   void (*begin)();
   void (*end)();
 
+  // Lines of `length` values, `stride` apart, one behind the other.
+  void (*gather)(const float* lines, std::int64_t stride, std::int32_t count, std::int32_t length,
+                 float* values);
   void (*split)(const Splitting& splitting);
   void (*finish)(const Finishing& finishing);
 

@@ -31,6 +31,21 @@ void end() { _tile_release(); }
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(pieces), 16));
 }
 
+void gather(const float* lines, std::int64_t stride, std::int32_t count, std::int32_t length,
+            float* values) {
+  for (std::int32_t line = 0; line < count; ++line) {
+    for (std::int32_t i = 0; i < length; i += kTile) {
+      const std::int32_t left = length - i;
+      const std::uint32_t mask = left >= kTile ? 0xffffU : (1U << left) - 1U;
+      _mm512_mask_storeu_ps(
+          values + i, static_cast<__mmask16>(mask),
+          _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), lines + i));
+    }
+    lines += stride;
+    values += length;
+  }
+}
+
 // Work that is done in small parts, as many at a time as are due.
 class SplittingParts {
  public:
@@ -268,6 +283,6 @@ void multiply(const Multiplication& multiplication, const Prefetching& prefetchi
 
 }  // namespace
 
-const Kernels kAmxKernels{&begin, &end, &split, &finish, &multiply};
+const Kernels kAmxKernels{&begin, &end, &gather, &split, &finish, &multiply};
 
 }  // namespace instseg::split
