@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "backends/openvino/split/carry.hpp"
+#include "backends/openvino/split/group_norms.hpp"
 #include "backends/openvino/split/open_sizes.hpp"
 #include "backends/openvino/split/planes.hpp"
 #include "backends/openvino/split/products.hpp"
@@ -139,6 +140,10 @@ class Change {
       replaced_ += replace_product(product) ? 1 : 0;
     } else if (const auto found = waiting_.find(node.get()); found != waiting_.end()) {
       replace_sum(node, found->second);
+    } else if (winograd::is_channels_last(*node) &&
+               winograd::is_channels_first(*node->get_input_node_ptr(0))) {
+      // Put there before what gives the value was replaced.
+      node->output(0).replace(winograd::channels_last(node->input_value(0)));
     } else if (is_open(*node)) {
       carry_channels_last(node);
     } else {
@@ -193,6 +198,7 @@ int use_split(const std::shared_ptr<ov::Model>& model, const winograd::Kernels& 
   // As for use_winograd.
   ov::pass::ConstantFolding().run_on_model(model);
   use_channels_last_resizes(model);
+  use_channels_last_group_norms(model);
   const int replaced = Change(model->get_ordered_ops(), kernels).run();
   leave_out_transpositions(model);
   return replaced;
