@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "backends/openvino/winograd/winograd_op.hpp"
@@ -107,6 +108,20 @@ void ChannelsLastPool::validate_and_infer_types() {
 std::shared_ptr<ov::Node> ChannelsLastPool::clone_with_new_inputs(
     const ov::OutputVector& inputs) const {
   return std::make_shared<ChannelsLastPool>(inputs.at(0), window_);
+}
+
+bool ChannelsLastPool::visit_attributes(ov::AttributeVisitor& visitor) {
+  visitor.on_attribute("mean", window_.mean);
+  visitor.on_attribute("partial", window_.partial);
+  const auto visit = [&](const std::string& name, Axis& axis) {
+    visitor.on_attribute(name + "_kernel", axis.kernel);
+    visitor.on_attribute(name + "_stride", axis.stride);
+    visitor.on_attribute(name + "_before", axis.before);
+    visitor.on_attribute(name + "_after", axis.after);
+  };
+  visit("row", window_.rows);
+  visit("column", window_.columns);
+  return true;
 }
 
 bool ChannelsLastPool::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const {

@@ -144,10 +144,8 @@ class Change {
                winograd::is_channels_first(*node->get_input_node_ptr(0))) {
       // Put there before what gives the value was replaced.
       node->output(0).replace(winograd::channels_last(node->input_value(0)));
-    } else if (is_open(*node)) {
-      carry_channels_last(node);
     } else {
-      winograd::keep_channels_last(node);
+      carry_channels_last(node);
     }
   }
 
