@@ -368,6 +368,26 @@ TEST_F(UseSplit, OtherOperationsFindChannelsFirst) {
   EXPECT_EQ(count(*model, "Transpose"), 4);  // of the image, around the groups, of the result
 }
 
+// As a mask head ends.
+TEST_F(UseSplit, TransposedConvolutions) {
+  const auto transposed = [](const Value& image, std::size_t kernel, std::size_t stride) {
+    return std::make_shared<opset::ConvolutionBackpropData>(
+        image, random_constant({32, 16, kernel, kernel}, 0.1F), ov::Strides{stride, stride},
+        ov::CoordinateDiff{0, 0}, ov::CoordinateDiff{0, 0}, ov::Strides{1, 1});
+  };
+  const Graph graph = [&](const Value& image) {
+    const Value features = relu(convolution(image, 3, 32, {3, 1, 1, 1}));
+    const Value larger = relu(with_bias(transposed(features, 2, 2), 16));
+    return ov::OutputVector{convolution(larger, 16, 32, {1, 1, 1, 0}), transposed(features, 3, 3)};
+  };
+  const auto model = expect_same(graph, 3, 4);
+  EXPECT_EQ(count(*model, "Transpose"), 3);
+  EXPECT_EQ(count(*model, "Add") + count(*model, "Relu"), 0);
+  // Blocks that overlap are left.
+  const Graph other = [&](const Value& image) { return ov::OutputVector{transposed(image, 3, 2)}; };
+  expect_same(other, 32, 0);
+}
+
 TEST_F(UseSplit, Products) {
   const auto by = [](const Value& value, std::size_t inputs, std::size_t outputs, bool transposed) {
     const ov::Shape shape = transposed ? ov::Shape{outputs, inputs} : ov::Shape{inputs, outputs};

@@ -20,6 +20,7 @@
 #include "backends/openvino/split/products.hpp"
 #include "backends/openvino/split/resizes.hpp"
 #include "backends/openvino/split/split_op.hpp"
+#include "backends/openvino/split/transposed.hpp"
 #include "backends/openvino/winograd/chain.hpp"
 #include "backends/openvino/winograd/channels_last.hpp"
 #include "backends/openvino/winograd/use_winograd.hpp"
@@ -138,6 +139,8 @@ class Change {
       visit_convolution(convolution);
     } else if (const auto product = ov::as_type_ptr<ov::op::v0::MatMul>(node)) {
       replaced_ += replace_product(product) ? 1 : 0;
+    } else if (const auto transposed = ov::as_type_ptr<ov::op::v1::ConvolutionBackpropData>(node)) {
+      replaced_ += replace_transposed(transposed) ? 1 : 0;
     } else if (const auto found = waiting_.find(node.get()); found != waiting_.end()) {
       replace_sum(node, found->second);
     } else if (winograd::is_channels_last(*node) &&
