@@ -36,6 +36,7 @@ _VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT",
     "INSTSEG_WINOGRAD",
+    "INSTSEG_AMX",
 )
 _FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 _CGROUP = Path("/sys/fs/cgroup")

@@ -44,8 +44,9 @@ def test_finds_what_openvino_finds_alone(monkeypatch: pytest.MonkeyPatch) -> Non
         assert (found.scores != alone.scores).any(), "the same sums: the switch changes nothing"
 
 
+@pytest.mark.parametrize("variable", [_VARIABLE, "INSTSEG_AMX"])
 @pytest.mark.parametrize("wish", ["", "off", "2"])
-def test_a_wish_that_is_not_understood_is_an_error(monkeypatch: pytest.MonkeyPatch, wish: str) -> None:
-    monkeypatch.setenv(_VARIABLE, wish)
-    with pytest.raises(rt.InvalidArgumentError, match=rf"{_VARIABLE} is '{wish}', expected 0 or 1"):
+def test_a_wish_that_is_not_understood_is_an_error(monkeypatch: pytest.MonkeyPatch, variable: str, wish: str) -> None:
+    monkeypatch.setenv(variable, wish)
+    with pytest.raises(rt.InvalidArgumentError, match=rf"{variable} is '{wish}', expected 0 or 1"):
         rt.Predictor(rt.default_bundle(), precision="fp32")

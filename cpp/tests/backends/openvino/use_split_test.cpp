@@ -285,6 +285,63 @@ TEST_F(UseSplit, WhatLiesBetweenKeepsChannelsLast) {
   EXPECT_EQ(count(*model, "ShapeOf"), 0);
 }
 
+// As in a pyramid of pools of one image, and what OpenVINO could take for the same.
+TEST_F(UseSplit, PoolsOfAllKinds) {
+  const Graph graph = [](const Value& image) {
+    const Value features = relu(convolution(image, 3, 32, {3, 1, 1, 1}));
+    ov::OutputVector pools{features, largest(features, 3, 1), mean(features)};
+    for (const std::size_t border : {1U, 2U}) {
+      const std::size_t kernel = 2 * border + 1;
+      pools.push_back(std::make_shared<opset::MaxPool>(
+          features, ov::Strides{1, 1}, ov::Strides{1, 1}, ov::Shape{border, border},
+          ov::Shape{border, border}, ov::Shape{kernel, kernel}));
+      for (const bool inside_only : {false, true}) {
+        pools.push_back(std::make_shared<opset::AvgPool>(
+            features, ov::Strides{1, 1}, ov::Shape{border, border}, ov::Shape{border, border},
+            ov::Shape{kernel, kernel}, inside_only));
+      }
+    }
+    ov::OutputVector results;
+    for (const Value& pool : pools) {
+      results.push_back(convolution(pool, 32, 16, {1, 1, 1, 0}));
+    }
+    return results;
+  };
+  const auto model = expect_same(graph, 3, 10);
+  EXPECT_EQ(count(*model, "ChannelsLastPool"), 6);
+  EXPECT_EQ(count(*model, "AvgPool"), 2);  // means of the border's zeros as well
+}
+
+Value group_norm(const Value& image, std::size_t channels, std::int64_t groups) {
+  const auto count = static_cast<std::size_t>(groups);
+  const auto grouped = std::make_shared<opset::Reshape>(
+      image,
+      opset::Constant::create(ov::element::i64, {3}, std::vector<std::int64_t>{0, groups, -1}),
+      true);
+  const auto normalised =
+      std::make_shared<opset::MVN>(grouped, opset::Constant::create(ov::element::i64, {1}, {2}),
+                                   true, 1e-5F, ov::op::MVNEpsMode::INSIDE_SQRT);
+  const Value of_groups =
+      sum(std::make_shared<opset::Multiply>(normalised, random_constant({1, count, 1}, 1.0F)),
+          random_constant({1, count, 1}, 1.0F));
+  const Value back =
+      std::make_shared<opset::Reshape>(of_groups, std::make_shared<opset::ShapeOf>(image), false);
+  return sum(std::make_shared<opset::Multiply>(back, random_constant({channels, 1, 1}, 1.0F)),
+             random_constant({channels, 1, 1}, 1.0F));
+}
+
+TEST_F(UseSplit, GroupNormalisation) {
+  const Graph graph = [](const Value& image) {
+    const Value first = group_norm(convolution(image, 3, 32, {3, 1, 1, 1}), 32, 4);
+    const Value second = relu(group_norm(convolution(relu(first), 32, 48), 48, 48));
+    return ov::OutputVector{convolution(second, 48, 16, {1, 1, 1, 0})};
+  };
+  const auto model = expect_same(graph, 3, 3);
+  EXPECT_EQ(count(*model, "ChannelsLastGroupNorm"), 2);
+  EXPECT_EQ(count(*model, "Transpose"), 2);
+  EXPECT_EQ(count(*model, "Relu") + count(*model, "Reshape") + count(*model, "ShapeOf"), 0);
+}
+
 // What is a result and goes into other convolutions by Winograd's method is written channels first.
 TEST_F(UseSplit, AResultIsWrittenAsItIsNeeded) {
   const Graph graph = [](const Value& image) {
@@ -309,6 +366,26 @@ TEST_F(UseSplit, OtherOperationsFindChannelsFirst) {
   };
   const auto model = expect_same_of_any_size(graph, 3, 3);
   EXPECT_EQ(count(*model, "Transpose"), 4);  // of the image, around the groups, of the result
+}
+
+// As a mask head ends.
+TEST_F(UseSplit, TransposedConvolutions) {
+  const auto transposed = [](const Value& image, std::size_t kernel, std::size_t stride) {
+    return std::make_shared<opset::ConvolutionBackpropData>(
+        image, random_constant({32, 16, kernel, kernel}, 0.1F), ov::Strides{stride, stride},
+        ov::CoordinateDiff{0, 0}, ov::CoordinateDiff{0, 0}, ov::Strides{1, 1});
+  };
+  const Graph graph = [&](const Value& image) {
+    const Value features = relu(convolution(image, 3, 32, {3, 1, 1, 1}));
+    const Value larger = relu(with_bias(transposed(features, 2, 2), 16));
+    return ov::OutputVector{convolution(larger, 16, 32, {1, 1, 1, 0}), transposed(features, 3, 3)};
+  };
+  const auto model = expect_same(graph, 3, 4);
+  EXPECT_EQ(count(*model, "Transpose"), 3);
+  EXPECT_EQ(count(*model, "Add") + count(*model, "Relu"), 0);
+  // Blocks that overlap are left.
+  const Graph other = [&](const Value& image) { return ov::OutputVector{transposed(image, 3, 2)}; };
+  expect_same(other, 32, 0);
 }
 
 TEST_F(UseSplit, Products) {

@@ -148,9 +148,7 @@ void carry_channels_last(const std::shared_ptr<ov::Node>& node) {
       !comes_from_last(node->input_value(0))) {
     return;
   }
-  if (winograd::is_channels_last(*node)) {
-    node->output(0).replace(channels_last(node->input_value(0)));
-  } else if (ov::is_type<ov::op::util::UnaryElementwiseArithmetic>(node)) {
+  if (ov::is_type<ov::op::util::UnaryElementwiseArithmetic>(node)) {
     replace(node, node->clone_with_new_inputs({channels_last(node->input_value(0))}));
   } else if (const auto mean = ov::as_type_ptr<ov::op::v1::ReduceMean>(node)) {
     carry_through_mean(mean);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "backends/openvino/winograd/winograd_op.hpp"
@@ -109,6 +110,20 @@ std::shared_ptr<ov::Node> ChannelsLastPool::clone_with_new_inputs(
   return std::make_shared<ChannelsLastPool>(inputs.at(0), window_);
 }
 
+bool ChannelsLastPool::visit_attributes(ov::AttributeVisitor& visitor) {
+  visitor.on_attribute("mean", window_.mean);
+  visitor.on_attribute("partial", window_.partial);
+  const auto visit = [&](const std::string& name, Axis& axis) {
+    visitor.on_attribute(name + "_kernel", axis.kernel);
+    visitor.on_attribute(name + "_stride", axis.stride);
+    visitor.on_attribute(name + "_before", axis.before);
+    visitor.on_attribute(name + "_after", axis.after);
+  };
+  visit("row", window_.rows);
+  visit("column", window_.columns);
+  return true;
+}
+
 bool ChannelsLastPool::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const {
   const ov::Shape shape = inputs[0].get_shape();
   const auto height = static_cast<std::int64_t>(shape[1]);
@@ -172,6 +187,52 @@ bool ChannelsLastResize::evaluate(ov::TensorVector& outputs, const ov::TensorVec
     for (std::size_t x = 0; x < to[2]; ++x) {
       std::memcpy(output + (row * to[2] + x) * to[3],
                   input + (source_row * from[2] + columns[x]) * from[3], to[3] * sizeof(float));
+    }
+  });
+  return true;
+}
+
+ChannelsLastBlocks::ChannelsLastBlocks(const ov::Output<ov::Node>& input, std::int64_t side)
+    : Op({input}), side_(side) {
+  constructor_validate_and_infer_types();
+}
+
+void ChannelsLastBlocks::validate_and_infer_types() {
+  ov::PartialShape shape = get_input_partial_shape(0);
+  NODE_VALIDATION_CHECK(
+      this,
+      shape.rank() == 4 && shape[3].is_static() && shape[3].get_length() % (side_ * side_) == 0,
+      "expected pixels of ", side_ * side_, " parts, found ", shape);
+  shape[1] = shape[1] * side_;
+  shape[2] = shape[2] * side_;
+  shape[3] = shape[3].get_length() / (side_ * side_);
+  set_output_type(0, ov::element::f32, shape);
+}
+
+std::shared_ptr<ov::Node> ChannelsLastBlocks::clone_with_new_inputs(
+    const ov::OutputVector& inputs) const {
+  return std::make_shared<ChannelsLastBlocks>(inputs.at(0), side_);
+}
+
+bool ChannelsLastBlocks::visit_attributes(ov::AttributeVisitor& visitor) {
+  visitor.on_attribute("side", side_);
+  return true;
+}
+
+bool ChannelsLastBlocks::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const {
+  const ov::Shape from = inputs[0].get_shape();
+  const auto side = static_cast<std::size_t>(side_);
+  const ov::Shape to{from[0], from[1] * side, from[2] * side, from[3] / (side * side)};
+  reshape(outputs[0], to);
+  const float* const input = inputs[0].data<const float>();
+  float* const output = outputs[0].data<float>();
+  const std::size_t row_of_block = side * to[3];  // in floats
+  OpenVinoThreads().run(static_cast<int>(to[0] * to[1]), [&](int number) {
+    const auto row = static_cast<std::size_t>(number);
+    const float* const source = input + row / side * from[2] * from[3] + row % side * row_of_block;
+    float* const target = output + row * to[2] * to[3];
+    for (std::size_t x = 0; x < from[2]; ++x) {
+      std::memcpy(target + x * row_of_block, source + x * from[3], row_of_block * sizeof(float));
     }
   });
   return true;

@@ -1,6 +1,6 @@
 // Operations on images as OpenVINO has them too, on [batch][height][width][channels] float32.
 //
-// Where sizes are open, OpenVINO's own would need a pass over the values before and one behind.
+// OpenVINO's own could need a pass over the values before and one behind (carry.hpp).
 #pragma once
 
 #include <cstddef>
@@ -32,7 +32,7 @@ class ChannelsLastPool : public ov::op::Op {
 
   void validate_and_infer_types() override;
   std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& inputs) const override;
-  bool visit_attributes(ov::AttributeVisitor&) override { return true; }
+  bool visit_attributes(ov::AttributeVisitor& visitor) override;
   bool has_evaluate() const override { return true; }
   bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override;
 
@@ -53,6 +53,24 @@ class ChannelsLastResize : public ov::op::Op {
   bool visit_attributes(ov::AttributeVisitor&) override { return true; }
   bool has_evaluate() const override { return true; }
   bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override;
+};
+
+// Each pixel becomes a block of pixels, of its values [row][column][channel] (ONNX: depth to space,
+// with the blocks first).
+class ChannelsLastBlocks : public ov::op::Op {
+ public:
+  OPENVINO_OP("ChannelsLastBlocks", "instseg")
+
+  ChannelsLastBlocks(const ov::Output<ov::Node>& input, std::int64_t side);
+
+  void validate_and_infer_types() override;
+  std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& inputs) const override;
+  bool visit_attributes(ov::AttributeVisitor& visitor) override;
+  bool has_evaluate() const override { return true; }
+  bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override;
+
+ private:
+  std::int64_t side_;
 };
 
 }  // namespace instseg::split

@@ -37,9 +37,8 @@ void gather(const float* lines, std::int64_t stride, std::int32_t count, std::in
     for (std::int32_t i = 0; i < length; i += kTile) {
       const std::int32_t left = length - i;
       const std::uint32_t mask = left >= kTile ? 0xffffU : (1U << left) - 1U;
-      _mm512_mask_storeu_ps(
-          values + i, static_cast<__mmask16>(mask),
-          _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), lines + i));
+      _mm512_mask_storeu_ps(values + i, static_cast<__mmask16>(mask),
+                            _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), lines + i));
     }
     lines += stride;
     values += length;

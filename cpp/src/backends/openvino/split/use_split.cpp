@@ -14,11 +14,13 @@
 #include <vector>
 
 #include "backends/openvino/split/carry.hpp"
+#include "backends/openvino/split/group_norms.hpp"
 #include "backends/openvino/split/open_sizes.hpp"
 #include "backends/openvino/split/planes.hpp"
 #include "backends/openvino/split/products.hpp"
 #include "backends/openvino/split/resizes.hpp"
 #include "backends/openvino/split/split_op.hpp"
+#include "backends/openvino/split/transposed.hpp"
 #include "backends/openvino/winograd/chain.hpp"
 #include "backends/openvino/winograd/channels_last.hpp"
 #include "backends/openvino/winograd/use_winograd.hpp"
@@ -138,12 +140,16 @@ class Change {
       visit_convolution(convolution);
     } else if (const auto product = ov::as_type_ptr<ov::op::v0::MatMul>(node)) {
       replaced_ += replace_product(product, kernels_) ? 1 : 0;
+    } else if (const auto transposed = ov::as_type_ptr<ov::op::v1::ConvolutionBackpropData>(node)) {
+      replaced_ += replace_transposed(transposed, kernels_) ? 1 : 0;
     } else if (const auto found = waiting_.find(node.get()); found != waiting_.end()) {
       replace_sum(node, found->second);
-    } else if (is_open(*node)) {
-      carry_channels_last(node);
+    } else if (winograd::is_channels_last(*node) &&
+               winograd::is_channels_first(*node->get_input_node_ptr(0))) {
+      // Put there before what gives the value was replaced.
+      node->output(0).replace(winograd::channels_last(node->input_value(0)));
     } else {
-      winograd::keep_channels_last(node);
+      carry_channels_last(node);
     }
   }
 
@@ -197,6 +203,7 @@ int use_split(const std::shared_ptr<ov::Model>& model, const winograd::Kernels& 
   // As for use_winograd.
   ov::pass::ConstantFolding().run_on_model(model);
   use_channels_last_resizes(model);
+  use_channels_last_group_norms(model);
   const int replaced = Change(model->get_ordered_ops(), winograd_kernels, kernels).run();
   leave_out_transpositions(model);
   return replaced;

@@ -12,7 +12,7 @@ namespace instseg::split {
 // Replaces the convolutions of a float32 graph and its products with constant matrices, each with
 // the bias, the sum with another image and the activation behind it, and folds constants.
 // Convolutions that are faster by Winograd's method are done by it. What lies between them keeps
-// its channels last where OpenVINO would reorder it. Returns how many were replaced.
+// its channels last. Returns how many were replaced.
 int use_split(const std::shared_ptr<ov::Model>& model, const winograd::Kernels& winograd_kernels,
               const Kernels& kernels);
 
