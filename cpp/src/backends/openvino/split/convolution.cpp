@@ -17,7 +17,11 @@ namespace {
 constexpr std::int64_t kWeightBytes = 1 << 20;
 // ... and, where it takes several turns, the sums of a task's rows and outputs: half of that.
 constexpr std::int64_t kBlockRows = 256;
-constexpr std::int64_t kPartPanels = 16;
+constexpr std::int64_t kMostPanels = 16;
+// Smaller tasks would split and finish more than they multiply.
+constexpr std::int64_t kLeastRows = 64;
+constexpr std::int64_t kLeastPanels = 4;
+constexpr std::int64_t kTasksOfThread = 4;
 // Outputs that take more are not kept in the cache, where the next operation would not find all of
 // them anyway.
 constexpr std::int64_t kOutputBytes = 4 << 20;
@@ -263,14 +267,17 @@ void Convolution::run(const float* input, const float* residual, float* output,
   const std::int64_t threads = parallel.threads();
   const bool one_depth = depth_block(panels_) == steps_;
   const std::int64_t float_size = sizeof(float);
+  // More tasks than threads, where that does not make them too small: threads are not equally fast.
+  const std::int64_t wanted = threads > 1 ? kTasksOfThread * threads : 1;
   std::int64_t blocks = divided_up(rows, kBlockRows);
-  std::int64_t parts = one_depth ? 1 : divided_up(panels_, kPartPanels);
-  if (one_depth || blocks >= threads) {
-    // The same number for each thread, but no blocks of less than a group.
-    blocks = std::min(divided_up(blocks, threads) * threads, divided_up(rows, kRows));
+  std::int64_t parts = 1;
+  if (one_depth) {
+    blocks = std::max(blocks, std::min(wanted, rows / kLeastRows));
+    parts = std::min(panels_, divided_up(threads, blocks));
+  } else {
+    parts = std::max(divided_up(panels_, kMostPanels),
+                     std::min(divided_up(wanted, blocks), divided_up(panels_, kLeastPanels)));
   }
-  // With fewer tasks the threads share the outputs of each block.
-  parts = std::clamp(divided_up(threads, blocks), parts, panels_);
   const bool aligned = std::bit_cast<std::uintptr_t>(output) % FloatBuffer::kAlignment == 0;
   const Call call{input,  residual, output,
                   shape,  to,       rows,

@@ -154,12 +154,12 @@ class Change {
   }
 
   void visit_convolution(const std::shared_ptr<ov::op::v1::Convolution>& convolution) {
-    const auto weights = winograd::constant_values(convolution->input_value(1));
-    if (!weights) {
+    const ov::Output<ov::Node> weights = convolution->input_value(1);
+    if (!ov::is_type<ov::op::v0::Constant>(weights.get_node())) {
       return;
     }
     if (winograd::fits(*convolution)) {
-      winograd::replace(convolution, *weights, winograd_kernels_, true);
+      winograd::replace(convolution, *winograd::constant_values(weights), winograd_kernels_, true);
       ++replaced_;
     } else if (fits(*convolution)) {
       ++replaced_;
