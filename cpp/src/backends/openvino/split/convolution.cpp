@@ -20,7 +20,7 @@ constexpr std::int64_t kBlockRows = 256;
 constexpr std::int64_t kMostPanels = 16;
 // Smaller tasks would split and finish more than they multiply.
 constexpr std::int64_t kLeastRows = 64;
-constexpr std::int64_t kLeastPanels = 4;
+constexpr std::int64_t kLeastPanels = 8;
 constexpr std::int64_t kTasksOfThread = 4;
 // Outputs that take more are not kept in the cache, where the next operation would not find all of
 // them anyway.
