@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "backends/openvino/split/kernels.hpp"
+#include "backends/openvino/split/products.hpp"
 #include "backends/openvino/split/use_split.hpp"
 #include "backends/openvino/winograd/use_winograd.hpp"
 #include "backends/plugin_status.hpp"
@@ -186,11 +187,18 @@ void use_own_convolutions(const std::shared_ptr<ov::Model>& model) {
   if (!own || kernels == nullptr) {
     return;
   }
-  if (split_kernels != nullptr) {
+  // Where sizes are fixed, OpenVINO's own convolutions between Winograd's cost no change of the
+  // order in memory, and the matrix unit gains too little for the small ones.
+  const bool open_sizes = std::ranges::any_of(
+      model->inputs(), [](const auto& input) { return input.get_partial_shape().is_dynamic(); });
+  if (split_kernels != nullptr && open_sizes) {
     split::use_split(model, *kernels, *split_kernels);
-  } else {
-    winograd::use_winograd(model, *kernels);
+    return;
   }
+  if (split_kernels != nullptr) {
+    split::replace_large_products(model, *split_kernels);
+  }
+  winograd::use_winograd(model, *kernels);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/openvino/graphs.hpp"
+#include "backends/openvino/split/products.hpp"
 #include "backends/openvino/split/split_op.hpp"
 #include "backends/openvino/winograd/winograd_op.hpp"
 
@@ -73,7 +74,7 @@ Value mean(const Value& image) {
 class UseSplit : public testing::Test {
  protected:
   void SetUp() override {
-    if (winograd::find_kernels() == nullptr || !available()) {
+    if (winograd::find_kernels() == nullptr || find_kernels() == nullptr) {
       GTEST_SKIP() << "this processor has no matrix unit";
     }
   }
@@ -233,9 +234,9 @@ TEST_F(UseSplit, SumsOfOtherShapesAreLeft) {
 // A shape that is found to be another one is an error, and nothing is read beyond it.
 TEST_F(UseSplit, ASumOfAnotherShapeIsAnError) {
   const std::vector<float> weights(16 * 16, 1.0F);
-  const auto convolution =
-      std::make_shared<const Convolution>(weights, 16, 16, Geometry{}, std::vector<float>(),
-                                          Activation::none, winograd::OpenVinoThreads());
+  const auto convolution = std::make_shared<const Convolution>(
+      *find_kernels(), weights, 16, 16, Geometry{}, std::vector<float>(), Activation::none,
+      winograd::OpenVinoThreads());
   const ov::PartialShape any{-1, -1, -1, 16};
   const auto image = std::make_shared<opset::Parameter>(ov::element::f32, any);
   const auto other = std::make_shared<opset::Parameter>(ov::element::f32, any);
@@ -409,6 +410,22 @@ TEST_F(UseSplit, Products) {
         random_tensor(shape.size() == 2 ? ov::Shape{5, 64} : ov::Shape{2, 5, 64});
     expect_close(infer(model, values), infer(before, values), kTolerance);
   }
+}
+
+TEST_F(UseSplit, LargeProductsAlone) {
+  const auto rows =
+      std::make_shared<opset::Parameter>(ov::element::f32, ov::PartialShape{4200, 64});
+  const auto by = [&](std::size_t outputs) {
+    return std::make_shared<opset::MatMul>(rows, random_constant({64, outputs}, 0.1F));
+  };
+  const auto model = std::make_shared<ov::Model>(
+      ov::OutputVector{relu(sum(by(48), random_constant({48}, 1.0F))), by(32)},
+      ov::ParameterVector{rows});
+  const std::shared_ptr<ov::Model> before = model->clone();
+  EXPECT_EQ(replace_large_products(model, *find_kernels()), 1);
+  EXPECT_EQ(count(*model, "MatMul"), 1);
+  const ov::Tensor values = random_tensor({4200, 64});
+  expect_close(infer(model, values), infer(before, values), kTolerance);
 }
 
 // A product whose matrix is not constant, and one whose bias is of more axes than it has.

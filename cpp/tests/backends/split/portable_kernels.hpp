@@ -99,7 +99,7 @@ inline void portable_multiply(const split::Multiplication& m, const split::Prefe
   }
 }
 
-inline constexpr split::Kernels kPortableKernels{&nothing, &nothing, &portable_gather, &portable_split,
-                                                 &portable_finish, &portable_multiply};
+inline constexpr split::Kernels kPortableKernels{
+    &nothing, &nothing, &portable_gather, &portable_split, &portable_finish, &portable_multiply};
 
 }  // namespace instseg::test

@@ -2,6 +2,7 @@
 
 #include <openvino/core/graph_util.hpp>
 #include <openvino/op/add.hpp>
+#include <openvino/pass/constant_folding.hpp>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -15,6 +16,9 @@ namespace {
 
 // With fewer, splitting the values takes longer than the multiplications that it saves.
 constexpr std::size_t kLeastInputs = 32;
+
+// Of a result, where its size is known: smaller ones gain nothing.
+constexpr std::size_t kLargeResult = 200'000;
 
 // [outputs][inputs], whatever the order of the axes in the graph.
 std::vector<float> rows_of_outputs(std::vector<float> values, std::size_t outputs,
@@ -87,6 +91,19 @@ bool replace_product(const std::shared_ptr<ov::op::v0::MatMul>& product, const K
   op->set_friendly_name(chain.last->get_friendly_name());
   ov::replace_node(chain.last, op);
   return true;
+}
+
+int replace_large_products(const std::shared_ptr<ov::Model>& model, const Kernels& kernels) {
+  ov::pass::ConstantFolding().run_on_model(model);
+  int replaced = 0;
+  for (const std::shared_ptr<ov::Node>& node : model->get_ordered_ops()) {
+    const auto product = ov::as_type_ptr<ov::op::v0::MatMul>(node);
+    if (product != nullptr && product->get_output_partial_shape(0).is_static() &&
+        ov::shape_size(product->get_output_shape(0)) >= kLargeResult) {
+      replaced += replace_product(product, kernels) ? 1 : 0;
+    }
+  }
+  return replaced;
 }
 
 }  // namespace instseg::split
