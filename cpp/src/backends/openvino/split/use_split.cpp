@@ -5,6 +5,7 @@
 #include <openvino/op/add.hpp>
 #include <openvino/op/constant.hpp>
 #include <openvino/op/convolution.hpp>
+#include <openvino/op/group_conv.hpp>
 #include <openvino/op/matmul.hpp>
 #include <openvino/op/slice.hpp>
 #include <openvino/pass/constant_folding.hpp>
@@ -207,6 +208,12 @@ int use_split(const std::shared_ptr<ov::Model>& model, const winograd::Kernels& 
   const int replaced = Change(model->get_ordered_ops(), winograd_kernels, kernels).run();
   leave_out_transpositions(model);
   return replaced;
+}
+
+bool suits_split(const ov::Model& model) {
+  return model.is_dynamic() && std::ranges::none_of(model.get_ops(), [](const auto& node) {
+           return ov::is_type<ov::op::v1::GroupConvolution>(node);
+         });
 }
 
 }  // namespace instseg::split

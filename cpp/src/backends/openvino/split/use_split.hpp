@@ -16,4 +16,9 @@ namespace instseg::split {
 int use_split(const std::shared_ptr<ov::Model>& model, const winograd::Kernels& winograd_kernels,
               const Kernels& kernels);
 
+// Whether that makes the graph faster. Where sizes are fixed, OpenVINO's own convolutions between
+// Winograd's cost no change of the order in memory, and the matrix unit gains too little for small
+// ones. Convolutions of groups, which stay OpenVINO's, cost two such changes each.
+bool suits_split(const ov::Model& model);
+
 }  // namespace instseg::split
