@@ -187,11 +187,7 @@ void use_own_convolutions(const std::shared_ptr<ov::Model>& model) {
   if (!own || kernels == nullptr) {
     return;
   }
-  // Where sizes are fixed, OpenVINO's own convolutions between Winograd's cost no change of the
-  // order in memory, and the matrix unit gains too little for the small ones.
-  const bool open_sizes = std::ranges::any_of(
-      model->inputs(), [](const auto& input) { return input.get_partial_shape().is_dynamic(); });
-  if (split_kernels != nullptr && open_sizes) {
+  if (split_kernels != nullptr && split::suits_split(*model)) {
     split::use_split(model, *kernels, *split_kernels);
     return;
   }

@@ -412,6 +412,23 @@ TEST_F(UseSplit, Products) {
   }
 }
 
+TEST_F(UseSplit, SuitsOpenSizesWithoutGroups) {
+  const auto image = [](const ov::PartialShape& shape) {
+    return std::make_shared<opset::Parameter>(ov::element::f32, shape);
+  };
+  const auto suits = [](const Value& result, const std::shared_ptr<opset::Parameter>& input) {
+    return suits_split(ov::Model(ov::OutputVector{result}, ov::ParameterVector{input}));
+  };
+  const auto open = image({1, 32, -1, -1});
+  const auto fixed = image({1, 32, 8, 8});
+  const Value groups = std::make_shared<opset::GroupConvolution>(
+      open, random_constant({2, 16, 16, 1, 1}, 0.1F), ov::Strides{1, 1}, ov::CoordinateDiff{0, 0},
+      ov::CoordinateDiff{0, 0}, ov::Strides{1, 1});
+  EXPECT_TRUE(suits(relu(open), open));
+  EXPECT_FALSE(suits(groups, open));
+  EXPECT_FALSE(suits(relu(fixed), fixed));
+}
+
 TEST_F(UseSplit, LargeProductsAlone) {
   const auto rows =
       std::make_shared<opset::Parameter>(ov::element::f32, ov::PartialShape{4200, 64});
