@@ -1,8 +1,10 @@
-"""Bundles with the OpenVINO plug-in's own 3x3 convolutions and without, in float32: how much faster, how different.
+"""Bundles with the OpenVINO plug-in's own convolutions and without, in float32: how much faster, how different.
 
-Two predictors of a bundle, one of them made with INSTSEG_WINOGRAD=0, take the same image in turns. `network` is the
-time in the networks, ratios are the medians of the pairs. Of the instances that both found: the largest difference of
-a score, the difference that 95% of the boxes keep, and the mean IoU of the masks. Needs the extra `export`.
+Two predictors of a bundle take the same image in turns, one of them made with the environment variable 0:
+INSTSEG_WINOGRAD, which leaves all to OpenVINO, or with `--without amx` INSTSEG_AMX, which leaves out the processor's
+matrix unit alone. `network` is the time in the networks, ratios are the medians of the pairs. Of the instances that
+both found: the largest difference of a score, the difference that 95% of the boxes keep, and the mean IoU of the masks.
+Needs the extra `export`.
 """
 
 from __future__ import annotations
@@ -27,13 +29,13 @@ from paddlex_comparison import THRESHOLDS
 from report import REPORTS, environment, run, show_table, write_report
 from throughput import read_image
 
-VARIABLE = "INSTSEG_WINOGRAD"
+VARIABLES = {"all": "INSTSEG_WINOGRAD", "amx": "INSTSEG_AMX"}
 _COLUMNS = (
     "model",
     "found",
-    "OpenVINO's, ms",
+    "without, ms",
     "network",
-    "ours, ms",
+    "with, ms",
     "network",
     "ratio (95%)",
     "score",
@@ -44,7 +46,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Row:
-    """Of one bundle: samples in ms, whole calls and networks, without ("plain") and with our convolutions."""
+    """Of one bundle: samples in ms, whole calls and networks, without ("plain") and with what is compared."""
 
     model: str
     agreement: Agreement
@@ -62,11 +64,18 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundles", type=Path, metavar="FOLDER", help="with bundles named NAME.bundle")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of these models")
+    parser.add_argument(
+        "--without", choices=sorted(VARIABLES), default="all", help="what is compared (default: %(default)s)"
+    )
     parser.add_argument("--image", type=Path, metavar="FILE", help="default: a rendered scene")
     parser.add_argument("--repeat", type=int, default=10, metavar="N", help="calls of each (default: %(default)s)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as Markdown")
     parser.add_argument(
-        "--report", type=Path, default=REPORTS / "winograd.json", metavar="FILE", help="JSON (default: %(default)s)"
+        "--report",
+        type=Path,
+        default=REPORTS / "own_convolutions.json",
+        metavar="FILE",
+        help="JSON (default: %(default)s)",
     )
     arguments = parser.parse_args()
     if arguments.repeat < 1:
@@ -86,20 +95,20 @@ def make_row(model: str, plain: list[Result], ours: list[Result]) -> Row:
     )
 
 
-def measure(bundle: Path, image: np.ndarray, repeat: int) -> Row:
+def measure(bundle: Path, image: np.ndarray, repeat: int, variable: str) -> Row:
     """`repeat` pairs of calls, after one that is not counted."""
     threshold = THRESHOLDS[find_model(bundle.name.removesuffix(".bundle")).family]
     make = functools.partial(Predictor, bundle, precision="fp32", threshold=threshold)
-    before = os.environ.get(VARIABLE)
+    before = os.environ.get(variable)
     try:
-        os.environ[VARIABLE] = "0"
+        os.environ[variable] = "0"
         plain = make()
-        os.environ[VARIABLE] = "1"
+        os.environ[variable] = "1"
         ours = make()
     finally:
-        os.environ.pop(VARIABLE, None)
+        os.environ.pop(variable, None)
         if before is not None:
-            os.environ[VARIABLE] = before
+            os.environ[variable] = before
     with plain, ours:
         results: tuple[list[Result], list[Result]] = ([], [])
         for number in range(repeat + 1):
@@ -132,11 +141,11 @@ def main() -> None:
     rows: list[Row] = []
     for bundle in find_bundles(arguments.bundles, arguments.only):
         print(f"{bundle.name} …", file=sys.stderr)
-        rows.append(measure(bundle, image, arguments.repeat))
-    title = "3x3 convolutions: OpenVINO's, and ours by Winograd's method"
+        rows.append(measure(bundle, image, arguments.repeat, VARIABLES[arguments.without]))
+    title = f"The plug-in's own convolutions: without ({VARIABLES[arguments.without]}=0) and with"
     show_table(Table(title, _COLUMNS, [cells(row) for row in rows]), arguments.markdown)
     print(environment())
-    write_report(arguments.report, "winograd", vars(arguments), rows)
+    write_report(arguments.report, "own_convolutions", vars(arguments), rows)
 
 
 if __name__ == "__main__":
