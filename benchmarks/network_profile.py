@@ -1,53 +1,46 @@
-"""Where the time of the networks goes: what the layers take, by kind, while a predictor runs an image.
+"""Where the time of the networks goes: what OpenVINO's layers take, by kind, on the shapes that an image leads to.
 
-The networks are the predictor's own, with the plug-in's convolutions and products among OpenVINO's (its variable
-INSTSEG_OPENVINO_PROFILE). The layers' counters slow a network by a few percent. OpenVINO fuses what it can: an
-attention that it runs as one layer counts as `fused`, though its matrix products count among the operations. GFLOP are
-of the convolutions' definition, whatever way they are computed.
+The layers' own counters slow a network by a few percent. OpenVINO fuses what it can: an attention that it runs as one
+layer counts as `fused`, though its matrix products count among the operations.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from end_to_end import find_bundles
-from instseg_rt import Predictor, load_bundle
+from instseg_rt import load_bundle
 from instseg_rt.benchmark.report import Table
 from paddlex_comparison import THRESHOLDS
 from report import REPORTS, environment, run, show_table, write_report
-from stage_operations import OperationCounter, operations_by_kind, operations_per_second, read_graph
+from stage_operations import OperationCounter, Shapes, operations_by_kind, operations_per_second, read_graph
 
-_VARIABLE = "INSTSEG_OPENVINO_PROFILE"
 _KINDS = {
     "Convolution": "convolutions",
     "GroupConvolution": "convolutions",
     "ConvolutionBackpropData": "convolutions",
     "GroupConvolutionBackpropData": "convolutions",
-    "WinogradConvolution": "convolutions",
-    "SplitConvolution": "convolutions",
-    "SplitProduct": "matrix products",
     "MatMul": "matrix products",
     "FullyConnected": "matrix products",
     "Subgraph": "fused",
 }
 _REST = "rest"
 _COLUMNS = ("model", "precision", "networks, ms", "convolutions", "GFLOP/s", "matrix products", "fused", "rest")
+_OPENVINO_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
 @dataclass
 class Profile:
-    """Medians in ms of a call's runs of a layer together. layers: by stage, name and implementation. operations: of
-    one call, by kind."""
+    """Medians in ms. layers: of single layers, by stage, name and OpenVINO's implementation. operations: by kind."""
 
     model: str
     precision: str
@@ -62,9 +55,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("bundles", type=Path, metavar="FOLDER", help="with bundles named NAME.bundle")
     parser.add_argument("--image", type=Path, required=True, metavar="PHOTO")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of these models")
-    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), default=["fp32"], metavar="P")
+    parser.add_argument("--precision", nargs="+", choices=_OPENVINO_PRECISIONS, default=["fp32"], metavar="P")
     parser.add_argument(
-        "--repeat", type=int, default=7, metavar="N", help="calls of each predictor (default: %(default)s)"
+        "--repeat", type=int, default=7, metavar="N", help="runs of each network (default: %(default)s)"
     )
     parser.add_argument("--layers", type=int, default=0, metavar="N", help="also the N layers that take longest")
     parser.add_argument(
@@ -77,53 +70,47 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-@contextmanager
-def _profiles_in(folder: Path) -> Iterator[None]:
-    """Sessions that are made and closed inside leave their profiles there."""
-    before = os.environ.get(_VARIABLE)
-    os.environ[_VARIABLE] = str(folder)
-    try:
-        yield
-    finally:
-        os.environ.pop(_VARIABLE)
-        if before is not None:
-            os.environ[_VARIABLE] = before
-
-
-def profile_bundle(bundle: Path, image: Path, precision: str, threshold: float, repeat: int) -> Profile:
-    """Of `repeat` calls, after one that makes the buffers. Its operations are not counted here."""
-    profile = Profile(load_bundle(bundle).model, precision)
-    with tempfile.TemporaryDirectory() as folder:
-        with _profiles_in(Path(folder)), Predictor(bundle, precision=precision, threshold=threshold) as predictor:
-            for _ in range(repeat + 1):
-                predictor(image)
-        for file in sorted(Path(folder).glob("*.json")):
-            _add_stage(profile, json.loads(file.read_text(encoding="utf-8")), repeat)
+def profile_bundle(model: str, runs: Sequence[tuple[Path, Shapes]], precision: str, repeat: int) -> Profile:
+    """Of the networks in `runs`, with random inputs. Those with the same file and shapes are measured once."""
+    profile = Profile(model, precision)
+    times = Counter((file, tuple(sorted(shapes.items()))) for file, shapes in runs)
+    for (file, shapes), count in times.items():
+        graph = read_graph(file, dict(shapes))
+        for kind, operations in operations_by_kind(graph).items():
+            profile.operations[kind] = profile.operations.get(kind, 0) + count * operations
+        for layer, (kind, milliseconds) in _layer_times(graph, precision, repeat).items():
+            profile.kinds_ms[kind] += count * milliseconds
+            name = f"{file.stem}: {layer}"
+            profile.layers_ms[name] = profile.layers_ms.get(name, 0.0) + count * milliseconds
+            profile.networks_ms += count * milliseconds
     return profile
 
 
-def _add_stage(profile: Profile, stage: dict[str, Any], repeat: int) -> None:
-    """Every call runs a stage as often: on the same image it finds the same."""
-    runs = stage["runs"] // (repeat + 1)
-    for layer in stage["layers"]:
-        samples = layer["microseconds"]
-        calls = [sum(samples[first : first + runs]) for first in range(runs, len(samples), runs)] if runs else []
-        milliseconds = statistics.median(calls) / 1e3 if calls else 0.0
-        if milliseconds == 0:
-            continue
-        profile.kinds_ms[_KINDS.get(layer["type"], _REST)] += milliseconds
-        name = f"{Path(stage['stage']).stem}: {layer['name']} ({layer['type']}, {layer['implementation']})"
-        profile.layers_ms[name] = profile.layers_ms.get(name, 0.0) + milliseconds
-        profile.networks_ms += milliseconds
+def _layer_times(graph: Any, precision: str, repeat: int) -> dict[str, tuple[str, float]]:
+    """Kind and median in ms by name and implementation, of layers that were executed."""
+    import openvino
 
-
-def count_operations(counter: OperationCounter, bundle: Path, image: Path, threshold: float) -> dict[str, int]:
-    """Of a call, by kind, on the shapes that the networks really get."""
-    found: dict[str, int] = {}
-    for file, shapes in counter.runs(bundle, image, threshold):
-        for kind, operations in operations_by_kind(read_graph(file, shapes)).items():
-            found[kind] = found.get(kind, 0) + operations
-    return found
+    # As the backend's, but for the counters.
+    settings = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": _OPENVINO_PRECISIONS[precision],
+        "PERF_COUNT": True,
+    }
+    request = openvino.Core().compile_model(graph, "CPU", settings).create_infer_request()
+    generator = np.random.default_rng(0)
+    inputs = [generator.standard_normal(tuple(port.shape), np.float32) for port in graph.inputs]
+    request.infer(inputs)  # the first one makes buffers
+    samples: dict[str, list[float]] = {}
+    kinds: dict[str, str] = {}
+    for _ in range(repeat):
+        request.infer(inputs)
+        for layer in request.profiling_info:
+            milliseconds = layer.real_time.total_seconds() * 1e3
+            if milliseconds > 0:
+                name = f"{layer.node_name} ({layer.node_type}, {layer.exec_type})"
+                samples.setdefault(name, []).append(milliseconds)
+                kinds[name] = _KINDS.get(layer.node_type, _REST)
+    return {name: (kinds[name], statistics.median(values)) for name, values in samples.items()}
 
 
 def cells(profile: Profile) -> tuple[str, ...]:
@@ -154,11 +141,8 @@ def main() -> None:
     for bundle in bundles:
         info = load_bundle(bundle)
         print(f"{info.model} …", file=sys.stderr)
-        threshold = THRESHOLDS[info.family]
-        operations = count_operations(counter, bundle, arguments.image, threshold)
-        for precision in arguments.precision:
-            profiles.append(profile_bundle(bundle, arguments.image, precision, threshold, arguments.repeat))
-            profiles[-1].operations = operations
+        runs = counter.runs(bundle, arguments.image, THRESHOLDS[info.family])
+        profiles += [profile_bundle(info.model, runs, precision, arguments.repeat) for precision in arguments.precision]
     shown = Table("Layers by kind", _COLUMNS, [cells(each) for each in profiles], names=2)
     show_table(shown, arguments.markdown)
     for profile in profiles if arguments.layers else ():

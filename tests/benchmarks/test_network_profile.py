@@ -9,40 +9,51 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from ..tiny_bundle import write_tiny_bundle
 from .conftest import BENCHMARKS
 
 
-def stage(microseconds: dict[str, list[int]], runs: int) -> dict[str, object]:
-    layers = [
-        {"name": name, "type": name, "implementation": "jit", "microseconds": samples}
-        for name, samples in microseconds.items()
-    ]
-    return {"stage": "/bundle/stages/head.onnx", "precision": "fp32", "runs": runs, "layers": layers}
-
-
-def test_runs_of_a_call_count_together_and_the_first_call_not() -> None:
-    from network_profile import Profile, _add_stage, cells
-
-    profile = Profile("M", "fp32", operations={"convolutions": 6_000_000, "matrix products": 0})
-    times = {
-        "SplitConvolution": [900, 900, 1000, 2000, 1500, 3500, 500, 1500],
-        "SplitProduct": [9, 9, 100, 200, 100, 200, 100, 200],
-        "Subgraph": [9, 9, 40, 10, 40, 10, 40, 10],
-        "Reorder": [9, 9, 0, 50, 0, 50, 0, 50],
-        "Result": [0] * 8,
+def write_graph(file: Path) -> None:
+    """A convolution of 8 to 16 channels, and a product of its output with a matrix."""
+    generator = np.random.default_rng(0)
+    constants = {
+        "w": generator.standard_normal((16, 8, 3, 3)).astype(np.float32),
+        "m": generator.standard_normal((30, 12)).astype(np.float32),
     }
-    _add_stage(profile, stage(times, runs=8), repeat=3)
-    expected = {"convolutions": 3.0, "matrix products": 0.3, "fused": 0.05, "rest": 0.05}
-    assert profile.kinds_ms == pytest.approx(expected)
-    assert profile.networks_ms == pytest.approx(3.4)
-    assert profile.layers_ms["head: SplitConvolution (SplitConvolution, jit)"] == pytest.approx(3.0)
-    assert len(profile.layers_ms) == 4
-    assert cells(profile) == ("M", "fp32", "3", "3 ms, 88%", "2", "0 ms, 9%", "0 ms, 1%", "0 ms, 1%")
-    _add_stage(profile, stage({"Convolution": []}, runs=0), repeat=3)  # of a head that had nothing to do
-    assert profile.networks_ms == pytest.approx(3.4)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["y"], name="conv"),
+        helper.make_node("MatMul", ["y", "m"], ["z"], name="product"),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 8, 32, 32])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+        initializer=[onnx.numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
+
+
+def test_layers_count_for_their_kind_and_as_often_as_they_run(tmp_path: Path) -> None:
+    from network_profile import cells, profile_bundle
+
+    file = tmp_path / "stage.onnx"
+    write_graph(file)
+    once = profile_bundle("M", [(file, {"x": (1, 8, 32, 32)})], "fp32", repeat=5)
+    assert once.operations == {"convolutions": 2 * 16 * 30 * 30 * 8 * 9, "matrix products": 2 * 16 * 30 * 30 * 12}
+    assert sum(once.kinds_ms.values()) == pytest.approx(once.networks_ms)
+    assert sum(once.layers_ms.values()) == pytest.approx(once.networks_ms)
+    assert all(name.startswith("stage: ") for name in once.layers_ms)
+    assert any("conv" in name for name in once.layers_ms)
+    runs = [(file, {"x": (2, 8, 32, 32)}), (file, {"x": (1, 8, 32, 32)}), (file, {"x": (2, 8, 32, 32)})]
+    assert profile_bundle("M", runs, "fp32", repeat=1).operations["convolutions"] == 5 * 2 * 16 * 30 * 30 * 8 * 9
+    row = cells(once)
+    assert row[:2] == ("M", "fp32")
+    assert len(row) == 8
 
 
 def profile(*arguments: object) -> subprocess.CompletedProcess[str]:

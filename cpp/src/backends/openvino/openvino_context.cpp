@@ -91,9 +91,6 @@ void OpenVinoContext::run(const instseg_memory* inputs, instseg_memory* outputs)
   bind_inputs(inputs);
   bind_outputs(outputs);
   request_.request.infer();
-  if (LayerProfile* const profile = session_.profile()) {
-    profile->add(request_.request.get_profiling_info());
-  }
   fetch(outputs);
 }
 

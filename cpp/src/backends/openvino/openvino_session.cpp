@@ -208,8 +208,7 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
     : precision_(inference_precision(options.precision)),
       contexts_(std::max(options.contexts, 1)),
       threads_(options.threads),
-      image_by_image_(options.independent_images != 0),
-      profile_(LayerProfile::if_wanted(path, options.precision)) {
+      image_by_image_(options.independent_images != 0) {
   check_precision(precision_);
   model_ = path.ends_with(kIntermediateSuffix) ? core().read_model(path) : read_onnx(path);
   if (std::string_view(options.precision) == "int8") {
@@ -234,9 +233,6 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
   if (std::string_view(options.precision) == "fp32") {
     use_own_convolutions(model_);
   }
-  if (profile_ != nullptr) {
-    profile_->name_operations(*model_);
-  }
   complete(networks_, 1, contexts_);  // so that a graph that does not compile is told at once
 }
 
@@ -252,7 +248,6 @@ ov::CompiledModel OpenVinoSession::compile(int index, int count) const {
   properties[ov::hint::inference_precision.name()] = precision_;
   properties[ov::hint::performance_mode.name()] = ov::hint::PerformanceMode::LATENCY;
   properties[ov::num_streams.name()] = ov::streams::Num(1);
-  properties[ov::enable_profiling.name()] = profile_ != nullptr;
   if (count > 1) {
     properties[ov::inference_num_threads.name()] = share(all_threads(threads_), index, count);
     // Every network would be pinned to the first cores.

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "backends/openvino/layer_profile.hpp"
 #include "backends/plugin_api.h"
 
 namespace instseg::openvino_backend {
@@ -34,8 +33,7 @@ struct Port {
 // (docs/decisions/0011).
 //
 // In fp32, convolutions that are faster by Winograd's method are computed so, by ours
-// (docs/decisions/0012), and others by the processor's matrix unit (docs/decisions/0013). Their
-// weights are there once for all networks of the session.
+// (docs/decisions/0012). Their weights are there once for all networks of the session.
 class OpenVinoSession {
  public:
   OpenVinoSession(const std::string& path, const instseg_session_options& options);
@@ -57,9 +55,6 @@ class OpenVinoSession {
     return known_shapes_[output];
   }
 
-  // Null where nobody asks for it.
-  [[nodiscard]] LayerProfile* profile() const noexcept { return profile_.get(); }
-
   // For one more context: the first `contexts` calls give a network each.
   ov::CompiledModel context_network();
   // For images side by side; compiled by the first call.
@@ -76,7 +71,6 @@ class OpenVinoSession {
   int contexts_;
   int threads_;  // 0: all cores
   bool image_by_image_;
-  std::unique_ptr<LayerProfile> profile_;
   std::shared_ptr<ov::Model> model_;  // for one image, or open
   std::vector<std::optional<ov::Shape>> known_shapes_;
   std::mutex mutex_;
