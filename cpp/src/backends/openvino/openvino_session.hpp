@@ -33,7 +33,8 @@ struct Port {
 // (docs/decisions/0011).
 //
 // In fp32, convolutions that are faster by Winograd's method are computed so, by ours
-// (docs/decisions/0012). Their weights are there once for all networks of the session.
+// (docs/decisions/0012), and where there is a matrix unit, others with it (docs/decisions/0013).
+// Their weights are there once for all networks of the session.
 class OpenVinoSession {
  public:
   OpenVinoSession(const std::string& path, const instseg_session_options& options);

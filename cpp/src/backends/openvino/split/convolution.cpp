@@ -12,8 +12,7 @@
 namespace instseg::split {
 namespace {
 
-// What a core's cache (2 MB) has to hold at the same time: weights, as much of their depth as fits
-// ...
+// What a core's cache (2 MB) has to hold at the same time: of the weights, a part of the depth ...
 constexpr std::int64_t kWeightBytes = 1 << 20;
 // ... and, where it takes several turns, the sums of a task's rows and outputs: half of that.
 constexpr std::int64_t kBlockRows = 256;
@@ -212,21 +211,19 @@ void Convolution::run_task(const Call& call, std::int64_t index) const {
     return finishing(task, item % groups, sums + item % groups % kept * group_sums);
   };
 
-  // The next but one group's values where they lie side by side, or a share of the next weights.
+  // The next but one group's values, where they lie side by side and are read once.
   const bool side_by_side = geometry_.kernel_height == 1 && geometry_.kernel_width == 1 &&
                             geometry_.stride == 1 && geometry_.top == 0 && geometry_.left == 0;
   const auto prefetching = [&](std::int64_t item) -> Prefetching {
     constexpr std::int64_t kLine = 64;
-    const std::int64_t group = item % groups;
-    if (depth_blocks == 1) {
-      const std::int64_t row = task.first_row + (group + 2) * kRows;
-      const std::int64_t count = std::clamp<std::int64_t>(task.end_row - row, 0, kRows);
-      const std::int64_t bytes = inputs_ * static_cast<std::int64_t>(sizeof(float));
-      return {std::bit_cast<const char*>(call.input + row * inputs_), bytes,
-              static_cast<std::int32_t>(side_by_side ? count : 0),
-              static_cast<std::int32_t>(bytes / kLine)};
+    const std::int64_t row = task.first_row + (item + 2) * kRows;
+    if (!side_by_side || depth_blocks > 1 || row >= task.end_row) {
+      return {};
     }
-    return {};
+    const std::int64_t bytes = inputs_ * static_cast<std::int64_t>(sizeof(float));
+    return {std::bit_cast<const char*>(call.input + row * inputs_), bytes,
+            static_cast<std::int32_t>(std::min<std::int64_t>(kRows, task.end_row - row)),
+            static_cast<std::int32_t>(bytes / kLine)};
   };
 
   kernels_.begin();

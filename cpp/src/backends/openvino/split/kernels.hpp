@@ -76,7 +76,8 @@ struct Multiplication {
 };
 
 struct Kernels {
-  // Before a thread multiplies, and after it.
+  // Before a thread multiplies, and after all that it multiplied and finished: what it wrote is
+  // then in order with what it writes next.
   void (*begin)();
   void (*end)();
 

@@ -24,7 +24,11 @@ void begin() {
   _tile_loadconfig(&kConfiguration);
 }
 
-void end() { _tile_release(); }
+void end() {
+  _tile_release();
+  // What was written around the cache is there before the thread says that it is done.
+  _mm_sfence();
+}
 
 // The float32 values of 16 bfloat16.
 [[gnu::always_inline]] inline Vector widened(__m256i pieces) {

@@ -1,4 +1,4 @@
-// Memory for the intermediate values of Winograd convolutions.
+// Memory for the intermediate values of the plug-in's own convolutions.
 #pragma once
 
 #include <cstdint>
