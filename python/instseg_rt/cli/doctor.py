@@ -31,6 +31,8 @@ _CPU_FLAGS = (
     "amx_bf16",
 )
 _PACKAGES = ("instseg-rt", "numpy", "opencv-python-headless", "openvino", "PyYAML", "rich")
+# Of the OpenVINO plug-in: leaves all convolutions to OpenVINO.
+_WINOGRAD_VARIABLE = "INSTSEG_WINOGRAD"
 _USABLE = "bundles can be run here"
 _NOT_USABLE = "bundles cannot be run here: see Runtime"
 # Optional features and the packages that they need.
@@ -181,6 +183,8 @@ def _runtime() -> tuple[dict[str, Any], str]:
     for backend in backends:
         state = backend["version"] if backend["available"] else f"cannot be used: {backend['error']}"
         rows[f"backend {backend['name']}"] = f"{state} ({backend['path'] or 'in Python; where it is named'})"
+        if backend["name"] == "openvino" and backend["available"]:
+            rows["3x3 convolutions in fp32"] = _convolutions(core)
     if all(backend["path"] is None for backend in backends):
         rows["backends"] = "no plug-in found: INSTSEG_PLUGIN_PATH may name the folder of the plug-ins"
     for name, path in embedded.embedded_bundles().items():
@@ -192,6 +196,21 @@ def _runtime() -> tuple[dict[str, Any], str]:
     if not embedded.embedded_bundles():
         rows["embedded bundle"] = "none"
     return rows, _verdict([backend for backend in backends if backend["available"]])
+
+
+def _convolutions(core: Any) -> str:
+    """Whose they are: the OpenVINO plug-in's own, with which instructions, or OpenVINO's, and why."""
+    wish = os.environ.get(_WINOGRAD_VARIABLE)
+    if wish not in (None, "0", "1"):
+        return f"cannot be run: the environment variable {_WINOGRAD_VARIABLE} is '{wish}', expected 0 or 1"
+    asked = "" if wish is None else f" ({_WINOGRAD_VARIABLE}={wish})"
+    try:
+        instruction_set = core.describe_device("openvino", "cpu")["runtime"]
+    except core.Error as error:
+        return f"not known: {error}{asked}"
+    if not instruction_set:
+        return f"OpenVINO's own: this processor has neither AVX2 nor AVX-512{asked}"
+    return f"OpenVINO's own{asked}" if wish == "0" else f"the plug-in's own, with {instruction_set}{asked}"
 
 
 def _verdict(available: list[Any]) -> str:

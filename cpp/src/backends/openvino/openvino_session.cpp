@@ -188,6 +188,8 @@ bool computes_in(const ov::element::Type& precision) {
   return std::find(known.begin(), known.end(), capability(precision)) != known.end();
 }
 
+std::string processor_name() { return core().get_property("CPU", ov::device::full_name); }
+
 OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_options& options)
     : precision_(inference_precision(options.precision)),
       contexts_(std::max(options.contexts, 1)),

@@ -17,6 +17,8 @@ namespace instseg::openvino_backend {
 // Does this processor have instructions for the type? Otherwise OpenVINO takes another one.
 bool computes_in(const ov::element::Type& precision);
 
+std::string processor_name();
+
 // One input or output: what the core is told about it, and what OpenVINO needs to wrap memory for
 // it.
 struct Port {
