@@ -399,7 +399,11 @@ class StageStatistics(TypedDict):
     pinned_bytes: int
 
 class Device(TypedDict):
-    """sm: 75 for compute capability 7.5. driver, runtime: versions of CUDA."""
+    """sm: 75 for compute capability 7.5. driver, runtime: versions of CUDA.
+
+    Of a CPU there is only its name, and as runtime the instruction sets of the backend's own kernels ("avx512 amx",
+    "avx2"), empty where none can be used.
+    """
 
     name: str
     sm: int
@@ -408,7 +412,7 @@ class Device(TypedDict):
     runtime: str
 
 def describe_device(backend: str, device: str) -> Device:
-    """What a backend of GPUs says about a device; UnsupportedError with the reason why it cannot be used."""
+    """What a backend says about a device ("cpu" of openvino); UnsupportedError says why it cannot be used."""
 
 class CudaOps(TypedDict):
     """path: None where there is no library, or it cannot be loaded. available: and it finds a GPU."""

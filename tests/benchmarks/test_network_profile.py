@@ -1,4 +1,4 @@
-"""The profile of the networks: what the layers of a stage take, by kind."""
+"""The profile of the networks: what the layers that a predictor runs take, by kind."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,22 +39,60 @@ def write_graph(file: Path) -> None:
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file)
 
 
-def test_layers_count_for_their_kind_and_as_often_as_they_run(tmp_path: Path) -> None:
-    from network_profile import cells, profile_bundle
+def test_operations_count_as_often_as_they_run(tmp_path: Path) -> None:
+    from network_profile import count_operations
 
     file = tmp_path / "stage.onnx"
     write_graph(file)
-    once = profile_bundle("M", [(file, {"x": (1, 8, 32, 32)})], "fp32", repeat=5)
-    assert once.operations == {"convolutions": 2 * 16 * 30 * 30 * 8 * 9, "matrix products": 2 * 16 * 30 * 30 * 12}
-    assert sum(once.kinds_ms.values()) == pytest.approx(once.networks_ms)
-    assert sum(once.layers_ms.values()) == pytest.approx(once.networks_ms)
-    assert all(name.startswith("stage: ") for name in once.layers_ms)
-    assert any("conv" in name for name in once.layers_ms)
+    once = {"convolutions": 2 * 16 * 30 * 30 * 8 * 9, "matrix products": 2 * 16 * 30 * 30 * 12}
+    assert count_operations([(file, {"x": (1, 8, 32, 32)})]) == once
     runs = [(file, {"x": (2, 8, 32, 32)}), (file, {"x": (1, 8, 32, 32)}), (file, {"x": (2, 8, 32, 32)})]
-    assert profile_bundle("M", runs, "fp32", repeat=1).operations["convolutions"] == 5 * 2 * 16 * 30 * 30 * 8 * 9
-    row = cells(once)
-    assert row[:2] == ("M", "fp32")
-    assert len(row) == 8
+    assert count_operations(runs) == {kind: 5 * operations for kind, operations in once.items()}
+
+
+@pytest.mark.parametrize(
+    ("layer_type", "expected"),
+    [
+        ("Convolution", "convolutions"),
+        ("GroupConvolutionBackpropData", "convolutions"),
+        ("WinogradConvolution", "convolutions"),
+        ("FullyConnected", "matrix products"),
+        ("SplitConvolution", "convolutions"),
+        ("SplitProduct", "matrix products"),
+        ("Subgraph", "fused"),
+        ("Softmax", "rest"),
+    ],
+)
+def test_kinds(layer_type: str, expected: str) -> None:
+    from network_profile import kind
+
+    assert kind(layer_type) == expected
+
+
+def stage(name: str, calls: int, first_calls: int, **layers: int) -> dict[str, Any]:
+    """As the plug-in writes it. layers: microseconds by type."""
+    described = [
+        {"name": "l", "type": layer, "implementation": "i", "calls": calls, "microseconds": microseconds}
+        for layer, microseconds in layers.items()
+    ]
+    content = {"file": f"/b/{name}.onnx", "precision": "fp32", "calls": calls, "first_calls": first_calls}
+    return {**content, "layers": described}
+
+
+def test_times_are_for_one_image() -> None:
+    from network_profile import cells, make_profile
+
+    stages = [
+        stage("features", 4, 1, WinogradConvolution=8000, Reorder=2000),
+        stage("head", 14, 1, FullyConnected=14000),  # three times for an image
+        stage("masks", 0, 0),
+    ]
+    operations = {"convolutions": 4_000_000, "matrix products": 1}
+    found = make_profile("M", "fp32", stages, 5, operations)
+    assert found.kinds_ms == pytest.approx({"convolutions": 2.0, "matrix products": 3.0, "fused": 0.0, "rest": 0.5})
+    assert found.networks_ms == pytest.approx(5.5)
+    assert found.layers_ms["head: l (FullyConnected, i)"] == pytest.approx(3.0)
+    assert cells(found) == ("M", "fp32", "6", "2 ms, 36%", "2", "3 ms, 55%", "0 ms, 0%", "0 ms, 9%")
 
 
 def profile(*arguments: object) -> subprocess.CompletedProcess[str]:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from instseg_rt import cli, embedded
+from instseg_rt import _core, cli, embedded
 from instseg_rt.cli import COMMANDS, main
 from instseg_rt.cli.inspect import input_text
 from instseg_rt.models import model_rows
@@ -265,6 +265,47 @@ def test_doctor(run: Run) -> None:
     extras = importlib.metadata.metadata("instseg-rt").get_all("Provides-Extra") or []
     assert {*extras} - {"dev"} <= {*report["Optional"]}
     assert report["Packages"]["numpy"] == np.__version__
+
+
+@pytest.mark.parametrize(
+    ("wishes", "runtime", "expected"),
+    [
+        ({}, "avx512", "the plug-in's own, with avx512"),
+        ({}, "avx512 amx", "the plug-in's own, with avx512 and amx"),
+        ({"INSTSEG_WINOGRAD": "1"}, "avx2", "the plug-in's own, with avx2 (INSTSEG_WINOGRAD=1)"),
+        ({"INSTSEG_AMX": "0"}, "avx512 amx", "the plug-in's own, with avx512 (INSTSEG_AMX=0)"),
+        ({"INSTSEG_WINOGRAD": "0"}, "avx512 amx", "OpenVINO's own (INSTSEG_WINOGRAD=0)"),
+        ({}, "", "OpenVINO's own: this processor has neither AVX2 nor AVX-512"),
+        (
+            {"INSTSEG_WINOGRAD": "off"},
+            "avx2",
+            "cannot be run: the environment variable INSTSEG_WINOGRAD is 'off', expected 0 or 1",
+        ),
+        ({"INSTSEG_AMX": ""}, "avx2", "cannot be run: the environment variable INSTSEG_AMX is '', expected 0 or 1"),
+    ],
+)
+def test_doctor_on_convolutions(
+    run: Run, monkeypatch: pytest.MonkeyPatch, wishes: dict[str, str], runtime: str, expected: str
+) -> None:
+    for name in ("INSTSEG_WINOGRAD", "INSTSEG_AMX"):
+        monkeypatch.delenv(name, raising=False)
+    for name, wish in wishes.items():
+        monkeypatch.setenv(name, wish)
+    monkeypatch.setattr("instseg_rt._core.describe_device", lambda _name, _device: {"runtime": runtime})
+    report = json.loads(run("doctor", "--json")[1])
+    assert report["Runtime"]["convolutions in fp32"] == expected
+
+
+def test_doctor_asks_the_plugin_for_its_instructions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INSTSEG_WINOGRAD", "INSTSEG_AMX"):
+        monkeypatch.delenv(name, raising=False)
+    row = json.loads(run("doctor", "--json")[1])["Runtime"]["convolutions in fp32"]
+    described = _core.describe_device("openvino", "cpu")
+    assert described["name"]
+    assert (described["sm"], described["memory_bytes"], described["driver"]) == (0, 0, "")
+    assert described["runtime"] in ("avx512 amx", "avx512", "avx2", "")
+    named = described["runtime"].replace(" ", " and ")
+    assert row.endswith(f"with {named}" if named else "neither AVX2 nor AVX-512")
 
 
 def test_doctor_without_backends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,14 +136,16 @@ struct CudaOpsInfo {
 // A device as a backend sees it.
 struct DeviceInfo {
   std::string name;  // "Tesla T4"
-  int sm = 0;        // 75 for compute capability 7.5
+  int sm = 0;        // 75 for compute capability 7.5; 0: a CPU, of which only names are told
   std::uint64_t memory_bytes = 0;
-  std::string driver;   // the newest CUDA that the driver knows, "13.0"
-  std::string runtime;  // the CUDA that the backend was built with, "13.0"
+  std::string driver;  // the newest CUDA that the driver knows, "13.0"
+  // The CUDA that the backend was built with, "13.0". On a CPU the instruction sets of the backend's
+  // own kernels, "avx512 amx"; empty where none can be used.
+  std::string runtime;
 };
 
-// What a backend of GPUs says about a device ("gpu:0"). Throws Error(unsupported) with the reason
-// why it cannot be used: no such backend, no driver, no such GPU.
+// What a backend says about a device ("gpu:0"; "cpu" of openvino). Throws Error(unsupported) with
+// the reason why it cannot be used: no such backend, no driver, no such GPU.
 [[nodiscard]] INSTSEG_API DeviceInfo describe_device(const std::string& backend,
                                                      const std::string& device);
 

@@ -79,10 +79,12 @@ typedef enum instseg_feature {
 typedef struct instseg_device_info {
   size_t struct_size; /* sizeof of the caller's struct */
   char name[128];     /* "Tesla T4" */
-  int32_t sm;         /* 75 for compute capability 7.5 */
+  int32_t sm;         /* 75 for compute capability 7.5; 0: a CPU, of which only names are told */
   uint64_t memory_bytes;
   char driver[32];  /* the newest CUDA that the driver knows: "13.0" */
-  char runtime[32]; /* the CUDA that the backend was built with: "13.0" */
+  char runtime[32]; /* the CUDA that the backend was built with: "13.0"; on a CPU the instruction
+                       sets of the backend's own kernels, "avx512 amx", empty where none can be
+                       used */
 } instseg_device_info;
 
 /* What a session has done and holds, all its contexts together. */

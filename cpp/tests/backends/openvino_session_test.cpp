@@ -10,6 +10,7 @@
 #include "bundle/read_bundle.hpp"
 #include "core/buffer.hpp"
 #include "families/stage_check.hpp"
+#include "instseg/predictor.hpp"
 #include "support/testing.hpp"
 
 namespace instseg {
@@ -279,6 +280,16 @@ TEST_F(OpenVinoSessionTest, SizesThatDependOnData) {
       ErrorCode::bad_bundle,
       {"(stage 'select')", "output 'indices' is int64 [2, ?]", "[2, 3]", "depends on data"},
       [&] { (void)session(fixed); });
+}
+
+TEST(OpenVinoBackendTest, DescribesTheProcessorAndItsKernels) {
+  const DeviceInfo found = describe_device("openvino", "cpu");
+  EXPECT_FALSE(found.name.empty());
+  EXPECT_TRUE((std::set<std::string>{"avx512 amx", "avx512", "avx2", ""}).contains(found.runtime))
+      << found.runtime;
+  EXPECT_EQ(found.sm, 0);
+  expect_error(ErrorCode::unsupported, {"'openvino'", "'gpu:0'", "does not run on it"},
+               [] { (void)describe_device("openvino", "gpu:0"); });
 }
 
 TEST_F(OpenVinoSessionTest, FixedStageWithoutMemoryOfTheCaller) {

@@ -22,7 +22,8 @@ _PACKAGES = (
     "pycocotools",
     "faster-coco-eval",
 )
-# What libraries take the number of their threads, and where these run, from; and whether PaddleX uses oneDNN.
+# What libraries take the number of their threads, and where these run, from; and what changes PaddleX's and
+# OpenVINO's networks.
 _VARIABLES = (
     "OMP_NUM_THREADS",
     "OMP_PROC_BIND",
@@ -37,6 +38,7 @@ _VARIABLES = (
     "PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT",
     "INSTSEG_WINOGRAD",
     "INSTSEG_AMX",
+    "INSTSEG_OPENVINO_PROFILE",
 )
 _FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 _CGROUP = Path("/sys/fs/cgroup")

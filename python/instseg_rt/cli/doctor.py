@@ -31,6 +31,11 @@ _CPU_FLAGS = (
     "amx_bf16",
 )
 _PACKAGES = ("instseg-rt", "numpy", "opencv-python-headless", "openvino", "PyYAML", "rich")
+# Of the OpenVINO plug-in, each 0 or 1: the first leaves all convolutions to OpenVINO, the second does without the
+# processor's matrix unit.
+_WINOGRAD_VARIABLE = "INSTSEG_WINOGRAD"
+_MATRIX_UNIT_VARIABLE = "INSTSEG_AMX"
+_MATRIX_UNIT = "amx"  # among the instructions that the plug-in names
 _USABLE = "bundles can be run here"
 _NOT_USABLE = "bundles cannot be run here: see Runtime"
 # Optional features and the packages that they need.
@@ -181,6 +186,8 @@ def _runtime() -> tuple[dict[str, Any], str]:
     for backend in backends:
         state = backend["version"] if backend["available"] else f"cannot be used: {backend['error']}"
         rows[f"backend {backend['name']}"] = f"{state} ({backend['path'] or 'in Python; where it is named'})"
+        if backend["name"] == "openvino" and backend["available"]:
+            rows["convolutions in fp32"] = _convolutions(core)
     if all(backend["path"] is None for backend in backends):
         rows["backends"] = "no plug-in found: INSTSEG_PLUGIN_PATH may name the folder of the plug-ins"
     for name, path in embedded.embedded_bundles().items():
@@ -192,6 +199,26 @@ def _runtime() -> tuple[dict[str, Any], str]:
     if not embedded.embedded_bundles():
         rows["embedded bundle"] = "none"
     return rows, _verdict([backend for backend in backends if backend["available"]])
+
+
+def _convolutions(core: Any) -> str:
+    """Whose they are: the OpenVINO plug-in's own, with which instructions, or OpenVINO's, and why."""
+    wishes = {name: os.environ[name] for name in (_WINOGRAD_VARIABLE, _MATRIX_UNIT_VARIABLE) if name in os.environ}
+    for name, wish in wishes.items():
+        if wish not in ("0", "1"):
+            return f"cannot be run: the environment variable {name} is '{wish}', expected 0 or 1"
+    asked = "".join(f" ({name}={wish})" for name, wish in wishes.items())
+    try:
+        instruction_sets = core.describe_device("openvino", "cpu")["runtime"].split()
+    except core.Error as error:
+        return f"not known: {error}{asked}"
+    if not instruction_sets:
+        return f"OpenVINO's own: this processor has neither AVX2 nor AVX-512{asked}"
+    if wishes.get(_WINOGRAD_VARIABLE) == "0":
+        return f"OpenVINO's own{asked}"
+    if wishes.get(_MATRIX_UNIT_VARIABLE) == "0":
+        instruction_sets = [each for each in instruction_sets if each != _MATRIX_UNIT]
+    return f"the plug-in's own, with {' and '.join(instruction_sets)}{asked}"
 
 
 def _verdict(available: list[Any]) -> str:

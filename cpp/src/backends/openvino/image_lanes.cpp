@@ -6,12 +6,10 @@
 
 namespace instseg::openvino_backend {
 
-ImageLanes::ImageLanes(OpenVinoSession& session, ov::CompiledModel& context_network)
-    : session_(session),
-      alone_{{context_network.create_infer_request()}},
-      outputs_(session.outputs().size()) {
-  for (ov::CompiledModel& network : session_.batch_networks()) {
-    lanes_.push_back({network.create_infer_request()});
+ImageLanes::ImageLanes(OpenVinoSession& session, const Network& context_network)
+    : session_(session), alone_{Lane(context_network)}, outputs_(session.outputs().size()) {
+  for (const Network& network : session_.batch_networks()) {
+    lanes_.emplace_back(network);
   }
 }
 
@@ -83,6 +81,7 @@ void ImageLanes::finish(Lane& lane, instseg_memory* outputs) {
   }
   lane.runs = false;
   lane.request.wait();
+  lane.network.count(lane.request);
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     if (session_.known_shape(i)) {
       continue;

@@ -18,7 +18,7 @@ class ImageLanes {
  public:
   // Compiles the session's networks for batches, where nobody has done so. context_network: of the
   // context that gets the batches.
-  ImageLanes(OpenVinoSession& session, ov::CompiledModel& context_network);
+  ImageLanes(OpenVinoSession& session, const Network& context_network);
 
   // As OpenVinoContext::run, with two images or more. No lane runs any more when it ends, also
   // where it throws.
@@ -26,6 +26,10 @@ class ImageLanes {
 
  private:
   struct Lane {
+    explicit Lane(const Network& made)
+        : network(made), request(network.compiled.create_infer_request()) {}
+
+    Network network;
     ov::InferRequest request;
     std::size_t image = 0;
     bool runs = false;

@@ -13,7 +13,7 @@ OpenVinoContext::OpenVinoContext(OpenVinoSession& session)
       shapes_(session.outputs().size()) {}
 
 OpenVinoContext::Request OpenVinoContext::make_request() {
-  return {network_.create_infer_request(), std::vector<Bound>(session_.inputs().size()),
+  return {network_.compiled.create_infer_request(), std::vector<Bound>(session_.inputs().size()),
           std::vector<void*>(session_.outputs().size())};
 }
 
@@ -91,6 +91,7 @@ void OpenVinoContext::run(const instseg_memory* inputs, instseg_memory* outputs)
   bind_inputs(inputs);
   bind_outputs(outputs);
   request_.request.infer();
+  network_.count(request_.request);
   fetch(outputs);
 }
 

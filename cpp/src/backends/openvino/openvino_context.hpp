@@ -42,7 +42,7 @@ class OpenVinoContext {
   void fetch(instseg_memory* outputs);
 
   OpenVinoSession& session_;
-  ov::CompiledModel network_;
+  Network network_;
   Request request_;
   std::optional<ImageLanes> lanes_;                // from the first batch on
   std::vector<std::vector<std::int64_t>> shapes_;  // of outputs, as the caller gets them

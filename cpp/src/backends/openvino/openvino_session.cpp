@@ -204,6 +204,8 @@ bool computes_in(const ov::element::Type& precision) {
   return std::find(known.begin(), known.end(), capability(precision)) != known.end();
 }
 
+std::string processor_name() { return core().get_property("CPU", ov::device::full_name); }
+
 OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_options& options)
     : precision_(inference_precision(options.precision)),
       contexts_(std::max(options.contexts, 1)),
@@ -233,6 +235,7 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
   if (std::string_view(options.precision) == "fp32") {
     use_own_convolutions(model_);
   }
+  profile_ = LayerProfile::wanted(path, options.precision, model_);
   complete(networks_, 1, contexts_);  // so that a graph that does not compile is told at once
 }
 
@@ -243,7 +246,7 @@ void OpenVinoSession::describe_ports(const ov::Model& open, const ov::Model& sin
   output_tensors_ = tensors(outputs_);
 }
 
-ov::CompiledModel OpenVinoSession::compile(int index, int count) const {
+Network OpenVinoSession::compile(int index, int count) const {
   ov::AnyMap properties;
   properties[ov::hint::inference_precision.name()] = precision_;
   properties[ov::hint::performance_mode.name()] = ov::hint::PerformanceMode::LATENCY;
@@ -255,23 +258,27 @@ ov::CompiledModel OpenVinoSession::compile(int index, int count) const {
   } else if (threads_ > 0) {
     properties[ov::inference_num_threads.name()] = threads_;
   }
-  return core().compile_model(model_, "CPU", properties);
+  if (profile_ == nullptr) {
+    return {core().compile_model(model_, "CPU", properties), nullptr};
+  }
+  properties[ov::enable_profiling.name()] = true;
+  return {core().compile_model(model_, "CPU", properties), profile_->add_network()};
 }
 
-void OpenVinoSession::complete(std::vector<ov::CompiledModel>& networks, int end, int count) const {
+void OpenVinoSession::complete(std::vector<Network>& networks, int end, int count) const {
   for (int i = static_cast<int>(networks.size()); i < end; ++i) {
     networks.push_back(compile(i, count));
   }
 }
 
-ov::CompiledModel OpenVinoSession::context_network() {
+Network OpenVinoSession::context_network() {
   const std::scoped_lock lock(mutex_);
   const int index = contexts_made_++ % contexts_;
   complete(networks_, index + 1, contexts_);
   return networks_[static_cast<std::size_t>(index)];
 }
 
-std::vector<ov::CompiledModel> OpenVinoSession::batch_networks() {
+std::vector<Network> OpenVinoSession::batch_networks() {
   const std::scoped_lock lock(mutex_);
   if (contexts_ > 1) {
     complete(networks_, contexts_, contexts_);

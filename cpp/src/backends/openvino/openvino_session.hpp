@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <openvino/openvino.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "backends/openvino/layer_profile.hpp"
 #include "backends/plugin_api.h"
 
 namespace instseg::openvino_backend {
@@ -15,12 +17,26 @@ namespace instseg::openvino_backend {
 // Does this processor have instructions for the type? Otherwise OpenVINO takes another one.
 bool computes_in(const ov::element::Type& precision);
 
+std::string processor_name();
+
 // One input or output: what the core is told about it, and what OpenVINO needs to wrap memory for
 // it.
 struct Port {
   std::string name;
   ov::element::Type type;
   std::vector<std::int64_t> shape;  // -1: known at run time only
+};
+
+struct Network {
+  ov::CompiledModel compiled;
+  std::shared_ptr<NetworkProfile> profile;  // null: nobody asks for one
+
+  // After each inference.
+  void count(const ov::InferRequest& request) const {
+    if (profile != nullptr) {
+      profile->count(request);
+    }
+  }
 };
 
 // A stage of independent images is compiled for one image, with all threads: the best latency. The
@@ -57,16 +73,16 @@ class OpenVinoSession {
   }
 
   // For one more context: the first `contexts` calls give a network each.
-  ov::CompiledModel context_network();
+  Network context_network();
   // For images side by side; compiled by the first call.
-  std::vector<ov::CompiledModel> batch_networks();
+  std::vector<Network> batch_networks();
 
  private:
   void describe_ports(const ov::Model& open, const ov::Model& single);
   // Number `index` of `count` networks that share the threads.
-  [[nodiscard]] ov::CompiledModel compile(int index, int count) const;
+  [[nodiscard]] Network compile(int index, int count) const;
   // Makes those of `count` networks that are missing, up to number `end`. Under the mutex.
-  void complete(std::vector<ov::CompiledModel>& networks, int end, int count) const;
+  void complete(std::vector<Network>& networks, int end, int count) const;
 
   ov::element::Type precision_;
   int contexts_;
@@ -74,10 +90,11 @@ class OpenVinoSession {
   bool image_by_image_;
   std::shared_ptr<ov::Model> model_;  // for one image, or open
   std::vector<std::optional<ov::Shape>> known_shapes_;
+  std::unique_ptr<LayerProfile> profile_;  // null: nobody asks for one
   std::mutex mutex_;
-  std::vector<ov::CompiledModel> networks_;  // of contexts
+  std::vector<Network> networks_;  // of contexts
   int contexts_made_ = 0;
-  std::vector<ov::CompiledModel> lane_networks_;  // for batches, with one context
+  std::vector<Network> lane_networks_;  // for batches, with one context
   std::vector<Port> inputs_;
   std::vector<Port> outputs_;
   std::vector<instseg_tensor> input_tensors_;

@@ -1,10 +1,14 @@
 // The C interface of the OpenVINO backend.
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include "backends/openvino/openvino_context.hpp"
+#include "backends/openvino/split/kernels.hpp"
+#include "backends/openvino/winograd/kernels.hpp"
 #include "backends/plugin_api.h"
 #include "backends/plugin_status.hpp"
 
@@ -34,6 +38,31 @@ std::int32_t favours_precision(const char* device, const char* precision) {
   } catch (const std::exception&) {  // a faulty installation, which session_create reports
     return 0;
   }
+}
+
+// Cut to fit, zero-terminated.
+template <std::size_t size>
+void write_text(char (&field)[size], std::string_view text) {
+  field[text.copy(field, size - 1)] = '\0';
+}
+
+std::int32_t device_describe(const char* device, instseg_device_info* info,
+                             instseg_message* message) {
+  return guarded(message, [&] {
+    if (supports_device(device) == 0) {
+      throw StatusError(INSTSEG_STATUS_UNSUPPORTED, "it runs on \"cpu\"");
+    }
+    instseg_device_info found{};
+    write_text(found.name, instseg::openvino_backend::processor_name());
+    if (const auto* const kernels = instseg::winograd::find_kernels()) {
+      const std::string vectors = kernels->instruction_set;
+      const bool matrix_unit = instseg::split::find_kernels() != nullptr;
+      write_text(found.runtime, matrix_unit ? vectors + " amx" : vectors);
+    }
+    const std::size_t size = std::min(info->struct_size, sizeof(found));
+    std::memcpy(info, &found, size);
+    info->struct_size = size;
+  });
 }
 
 std::int32_t session_create(const char* path, const instseg_session_options* options,
@@ -93,7 +122,7 @@ extern "C" const instseg_backend* instseg_backend_entry(uint32_t abi_version) {
                                        context_destroy,
                                        context_run,
                                        0,
-                                       nullptr,
+                                       device_describe,
                                        nullptr,
                                        nullptr,
                                        nullptr,
