@@ -139,8 +139,8 @@ struct DeviceInfo {
   int sm = 0;        // 75 for compute capability 7.5; 0: a CPU, of which only names are told
   std::uint64_t memory_bytes = 0;
   std::string driver;  // the newest CUDA that the driver knows, "13.0"
-  // The CUDA that the backend was built with, "13.0". On a CPU the instruction sets of the backend's
-  // own kernels, "avx512 amx"; empty where none can be used.
+  // The CUDA that the backend was built with, "13.0". On a CPU the instruction sets of the
+  // backend's own kernels, "avx512 amx"; empty where none can be used.
   std::string runtime;
 };
 
