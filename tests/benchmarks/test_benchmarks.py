@@ -32,7 +32,7 @@ SCRIPTS = (
     "size.py",
     "throughput.py",
     "training_speed.py",
-    "own_convolutions.py",
+    "own_operations.py",
 )
 
 
@@ -71,12 +71,12 @@ def test_every_script_is_tested() -> None:
     assert {name for name in with_main if not name.startswith("cuda_")} == set(SCRIPTS)
 
 
-@pytest.mark.parametrize("without", ["all", "amx"])
-def test_own_convolutions(tmp_path: Path, without: str) -> None:
-    report, markdown = tmp_path / "own_convolutions.json", tmp_path / "table.md"
+@pytest.mark.parametrize("without", ["all", "amx", "queries"])
+def test_own_operations(tmp_path: Path, without: str) -> None:
+    report, markdown = tmp_path / "own_operations.json", tmp_path / "table.md"
     bundles = embedded_bundles()["PP-YOLOE_seg-N"].parent
     options = ("--without", without, "--repeat", 2, "--report", report, "--markdown", markdown)
-    done = run("own_convolutions.py", bundles, *options)
+    done = run("own_operations.py", bundles, *options)
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(report.read_text(encoding="utf-8"))["results"]
     assert row["model"] == "PP-YOLOE_seg-N"

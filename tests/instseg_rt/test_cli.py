@@ -281,13 +281,18 @@ def test_doctor(run: Run) -> None:
             "avx2",
             "cannot be run: the environment variable INSTSEG_WINOGRAD is 'off', expected 0 or 1",
         ),
+        (
+            {"INSTSEG_QUERIES": "2"},
+            "avx2",
+            "cannot be run: the environment variable INSTSEG_QUERIES is '2', expected 0 or 1",
+        ),
         ({"INSTSEG_AMX": ""}, "avx2", "cannot be run: the environment variable INSTSEG_AMX is '', expected 0 or 1"),
     ],
 )
 def test_doctor_on_convolutions(
     run: Run, monkeypatch: pytest.MonkeyPatch, wishes: dict[str, str], runtime: str, expected: str
 ) -> None:
-    for name in ("INSTSEG_WINOGRAD", "INSTSEG_AMX"):
+    for name in ("INSTSEG_WINOGRAD", "INSTSEG_AMX", "INSTSEG_QUERIES"):
         monkeypatch.delenv(name, raising=False)
     for name, wish in wishes.items():
         monkeypatch.setenv(name, wish)
@@ -297,7 +302,7 @@ def test_doctor_on_convolutions(
 
 
 def test_doctor_asks_the_plugin_for_its_instructions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("INSTSEG_WINOGRAD", "INSTSEG_AMX"):
+    for name in ("INSTSEG_WINOGRAD", "INSTSEG_AMX", "INSTSEG_QUERIES"):
         monkeypatch.delenv(name, raising=False)
     row = json.loads(run("doctor", "--json")[1])["Runtime"]["convolutions in fp32"]
     described = _core.describe_device("openvino", "cpu")

@@ -38,6 +38,7 @@ _VARIABLES = (
     "PADDLE_PDX_ENABLE_MKLDNN_BYDEFAULT",
     "INSTSEG_WINOGRAD",
     "INSTSEG_AMX",
+    "INSTSEG_QUERIES",
     "INSTSEG_OPENVINO_PROFILE",
 )
 _FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq")

@@ -31,10 +31,11 @@ _CPU_FLAGS = (
     "amx_bf16",
 )
 _PACKAGES = ("instseg-rt", "numpy", "opencv-python-headless", "openvino", "PyYAML", "rich")
-# Of the OpenVINO plug-in, each 0 or 1: the first leaves all convolutions to OpenVINO, the second does without the
-# processor's matrix unit.
+# Of the OpenVINO plug-in, each 0 or 1: the first leaves all operations to OpenVINO, the second does without the
+# processor's matrix unit, the third leaves what queries do to OpenVINO.
 _WINOGRAD_VARIABLE = "INSTSEG_WINOGRAD"
 _MATRIX_UNIT_VARIABLE = "INSTSEG_AMX"
+_VARIABLES = (_WINOGRAD_VARIABLE, _MATRIX_UNIT_VARIABLE, "INSTSEG_QUERIES")
 _MATRIX_UNIT = "amx"  # among the instructions that the plug-in names
 _USABLE = "bundles can be run here"
 _NOT_USABLE = "bundles cannot be run here: see Runtime"
@@ -203,7 +204,7 @@ def _runtime() -> tuple[dict[str, Any], str]:
 
 def _convolutions(core: Any) -> str:
     """Whose they are: the OpenVINO plug-in's own, with which instructions, or OpenVINO's, and why."""
-    wishes = {name: os.environ[name] for name in (_WINOGRAD_VARIABLE, _MATRIX_UNIT_VARIABLE) if name in os.environ}
+    wishes = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
     for name, wish in wishes.items():
         if wish not in ("0", "1"):
             return f"cannot be run: the environment variable {name} is '{wish}', expected 0 or 1"

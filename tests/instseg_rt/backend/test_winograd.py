@@ -44,7 +44,7 @@ def test_finds_what_openvino_finds_alone(monkeypatch: pytest.MonkeyPatch) -> Non
         assert (found.scores != alone.scores).any(), "the same sums: the switch changes nothing"
 
 
-@pytest.mark.parametrize("variable", [_VARIABLE, "INSTSEG_AMX"])
+@pytest.mark.parametrize("variable", [_VARIABLE, "INSTSEG_AMX", "INSTSEG_QUERIES"])
 @pytest.mark.parametrize("wish", ["", "off", "2"])
 def test_a_wish_that_is_not_understood_is_an_error(monkeypatch: pytest.MonkeyPatch, variable: str, wish: str) -> None:
     monkeypatch.setenv(variable, wish)

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <thread>
 
+#include "backends/openvino/queries/use_queries.hpp"
 #include "backends/openvino/split/kernels.hpp"
 #include "backends/openvino/split/products.hpp"
 #include "backends/openvino/split/use_split.hpp"
@@ -163,10 +164,11 @@ void set_batch(ov::Model& model, const ov::Dimension& batch) {
   model.reshape(shapes);
 }
 
-// Environment variables, each 0 or 1: the first leaves all convolutions to OpenVINO, the second
-// does without the processor's matrix unit.
+// Environment variables, each 0 or 1: the first leaves all operations to OpenVINO, the second does
+// without the processor's matrix unit, the third leaves what queries do to OpenVINO.
 constexpr const char* kWinogradVariable = "INSTSEG_WINOGRAD";
 constexpr const char* kMatrixUnitVariable = "INSTSEG_AMX";
+constexpr const char* kQueriesVariable = "INSTSEG_QUERIES";
 
 bool wanted(const char* variable) {
   const char* const text = std::getenv(variable);
@@ -179,12 +181,21 @@ bool wanted(const char* variable) {
   return wish == "1";
 }
 
-void use_own_convolutions(const std::shared_ptr<ov::Model>& model) {
+// precision: as the plug-in's interface names it.
+void use_own_operations(const std::shared_ptr<ov::Model>& model, std::string_view precision) {
   const bool own = wanted(kWinogradVariable);
   const bool matrix_unit = wanted(kMatrixUnitVariable);
+  const bool queries = wanted(kQueriesVariable);
   const winograd::Kernels* const kernels = winograd::find_kernels();
   const split::Kernels* const split_kernels = matrix_unit ? split::find_kernels() : nullptr;
-  if (!own || kernels == nullptr) {
+  if (!own || kernels == nullptr || precision == "int8") {
+    return;
+  }
+  // These are in float32 in bf16, too.
+  if (queries) {
+    queries::use_queries(model, *kernels);
+  }
+  if (precision != "fp32") {
     return;
   }
   if (split_kernels != nullptr && split::suits_split(*model)) {
@@ -232,9 +243,7 @@ OpenVinoSession::OpenVinoSession(const std::string& path, const instseg_session_
       model_ = single;
     }
   }
-  if (std::string_view(options.precision) == "fp32") {
-    use_own_convolutions(model_);
-  }
+  use_own_operations(model_, options.precision);
   profile_ = LayerProfile::wanted(path, options.precision, model_);
   complete(networks_, 1, contexts_);  // so that a graph that does not compile is told at once
 }

@@ -11,6 +11,7 @@ struct Simd {
   // 14 x 2 sums, 2 vectors of weights and an element of a tile: 31 of 32 registers.
   static constexpr int kTiles = 14;
   static constexpr int kPanelVectors = 2;
+  static constexpr bool kManyRegisters = true;  // 32
 
   static Vector all(float value) { return _mm512_set1_ps(value); }
   static Vector load(const float* from) { return _mm512_loadu_ps(from); }

@@ -1,8 +1,8 @@
-"""Bundles with the OpenVINO plug-in's own convolutions and without, in float32: how much faster, how different.
+"""Bundles with the OpenVINO plug-in's own operations and without: how much faster, how different.
 
 Two predictors of a bundle take the same image in turns, one of them made with the environment variable 0:
-INSTSEG_WINOGRAD, which leaves all to OpenVINO, or with `--without amx` INSTSEG_AMX, which leaves out the processor's
-matrix unit alone. `network` is the time in the networks, ratios are the medians of the pairs. Of the instances that
+INSTSEG_WINOGRAD, which leaves all to OpenVINO, with `--without amx` INSTSEG_AMX, which leaves out the processor's matrix
+unit alone, or with `--without queries` INSTSEG_QUERIES, which leaves what queries do to OpenVINO. `network` is the time in the networks, ratios are the medians of the pairs. Of the instances that
 both found: the largest difference of a score, the difference that 95% of the boxes keep, and the mean IoU of the masks.
 Needs the extra `export`.
 """
@@ -29,7 +29,7 @@ from paddlex_comparison import THRESHOLDS
 from report import REPORTS, environment, run, show_table, write_report
 from throughput import read_image
 
-VARIABLES = {"all": "INSTSEG_WINOGRAD", "amx": "INSTSEG_AMX"}
+VARIABLES = {"all": "INSTSEG_WINOGRAD", "amx": "INSTSEG_AMX", "queries": "INSTSEG_QUERIES"}
 _COLUMNS = (
     "model",
     "found",
@@ -67,13 +67,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--without", choices=sorted(VARIABLES), default="all", help="what is compared (default: %(default)s)"
     )
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="default: %(default)s")
     parser.add_argument("--image", type=Path, metavar="FILE", help="default: a rendered scene")
     parser.add_argument("--repeat", type=int, default=10, metavar="N", help="calls of each (default: %(default)s)")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="the table as Markdown")
     parser.add_argument(
         "--report",
         type=Path,
-        default=REPORTS / "own_convolutions.json",
+        default=REPORTS / "own_operations.json",
         metavar="FILE",
         help="JSON (default: %(default)s)",
     )
@@ -95,10 +96,10 @@ def make_row(model: str, plain: list[Result], ours: list[Result]) -> Row:
     )
 
 
-def measure(bundle: Path, image: np.ndarray, repeat: int, variable: str) -> Row:
+def measure(bundle: Path, image: np.ndarray, precision: str, repeat: int, variable: str) -> Row:
     """`repeat` pairs of calls, after one that is not counted."""
     threshold = THRESHOLDS[find_model(bundle.name.removesuffix(".bundle")).family]
-    make = functools.partial(Predictor, bundle, precision="fp32", threshold=threshold)
+    make = functools.partial(Predictor, bundle, precision=precision, threshold=threshold)
     before = os.environ.get(variable)
     try:
         os.environ[variable] = "0"
@@ -141,11 +142,12 @@ def main() -> None:
     rows: list[Row] = []
     for bundle in find_bundles(arguments.bundles, arguments.only):
         print(f"{bundle.name} …", file=sys.stderr)
-        rows.append(measure(bundle, image, arguments.repeat, VARIABLES[arguments.without]))
-    title = f"The plug-in's own convolutions: without ({VARIABLES[arguments.without]}=0) and with"
+        variable = VARIABLES[arguments.without]
+        rows.append(measure(bundle, image, arguments.precision, arguments.repeat, variable))
+    title = f"The plug-in's own operations: without ({VARIABLES[arguments.without]}=0) and with"
     show_table(Table(title, _COLUMNS, [cells(row) for row in rows]), arguments.markdown)
     print(environment())
-    write_report(arguments.report, "own_convolutions", vars(arguments), rows)
+    write_report(arguments.report, "own_operations", vars(arguments), rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What own_convolutions.py makes of two results."""
+"""What own_operations.py makes of two results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 import instseg_rt as rt
 from instseg_rt._core import PackedMask
-from own_convolutions import make_row
+from own_operations import make_row
 
 
 def result(*instances: tuple[int, float, tuple[int, int, int, int]]) -> rt.Result:
