@@ -32,6 +32,8 @@ from stage_operations import OperationCounter, Shapes, operations_by_kind, opera
 
 VARIABLE = "INSTSEG_OPENVINO_PROFILE"
 _KINDS = ("convolutions", "matrix products", "fused", "rest")
+# OpenVINO's, and the plug-in's own.
+_PRODUCTS = ("MatMul", "FullyConnected", "SplitProduct", "SampledProjection", "MaskExtents")
 _COLUMNS = ("model", "precision", "networks, ms", "convolutions", "GFLOP/s", *_KINDS[1:])
 _PRECISIONS = ("fp32", "bf16")
 
@@ -82,7 +84,7 @@ def kind(layer_type: str) -> str:
     """Of a layer with OpenVINO's type, or that of an operation of the plug-in's own."""
     if layer_type.removesuffix("BackpropData").endswith("Convolution"):
         return "convolutions"
-    if layer_type in ("MatMul", "FullyConnected") or layer_type.endswith("Product"):
+    if layer_type in _PRODUCTS:
         return "matrix products"
     return "fused" if layer_type == "Subgraph" else "rest"
 

@@ -1,9 +1,10 @@
 """Bundles with the OpenVINO plug-in's own operations and without: how much faster, how different.
 
 Two predictors of a bundle take the same image in turns, one of them made with the environment variable 0:
-INSTSEG_WINOGRAD, which leaves all to OpenVINO, with `--without amx` INSTSEG_AMX, which leaves out the processor's matrix
-unit alone, or with `--without queries` INSTSEG_QUERIES, which leaves what queries do to OpenVINO. `network` is the time in the networks, ratios are the medians of the pairs. Of the instances that
-both found: the largest difference of a score, the difference that 95% of the boxes keep, and the mean IoU of the masks.
+INSTSEG_WINOGRAD, which leaves all to OpenVINO, with `--without amx` INSTSEG_AMX, which leaves out the processor's
+matrix unit alone, or with `--without queries` INSTSEG_QUERIES, which leaves what queries do to OpenVINO. `network` is
+the time in the networks, ratios are the medians of the pairs. Of the instances that both found: the largest difference
+of a score, the difference that 95% of the boxes keep, and the mean IoU of the masks.
 Needs the extra `export`.
 """
 

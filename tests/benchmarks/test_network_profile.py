@@ -59,6 +59,7 @@ def test_operations_count_as_often_as_they_run(tmp_path: Path) -> None:
         ("FullyConnected", "matrix products"),
         ("SplitConvolution", "convolutions"),
         ("SplitProduct", "matrix products"),
+        ("MaskExtents", "matrix products"),
         ("Subgraph", "fused"),
         ("Softmax", "rest"),
     ],

@@ -188,7 +188,7 @@ void use_own_operations(const std::shared_ptr<ov::Model>& model, std::string_vie
   const bool queries = wanted(kQueriesVariable);
   const winograd::Kernels* const kernels = winograd::find_kernels();
   const split::Kernels* const split_kernels = matrix_unit ? split::find_kernels() : nullptr;
-  if (!own || kernels == nullptr || precision == "int8") {
+  if (!own || kernels == nullptr || (precision != "fp32" && precision != "bf16")) {
     return;
   }
   // These are in float32 in bf16, too.

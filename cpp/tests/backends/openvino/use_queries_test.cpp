@@ -39,13 +39,14 @@ struct Sampling {
   bool has_bias = true;
   bool rows_have_other_users = false;
   std::int64_t row = kOutputs;  // floats of what is gathered
+  ov::Dimension pixels = kPixels;
 };
 
 // The last part of deformable attention as Paddle2ONNX writes it. The image is the pixels of the
 // feature maps; where samples lie follows from it, as it does in a network.
 std::shared_ptr<ov::Model> sampling(const Sampling& s = {}) {
-  const auto pixels =
-      std::make_shared<opset::Parameter>(ov::element::f32, ov::PartialShape{1, kPixels, kChannels});
+  const auto pixels = std::make_shared<opset::Parameter>(ov::element::f32,
+                                                         ov::PartialShape{1, s.pixels, kChannels});
   Value projected = std::make_shared<opset::MatMul>(
       pixels, random_constant({kChannels, kHeads * kOutputs}, 0.06F), false, false);
   if (s.has_bias) {
@@ -125,6 +126,7 @@ TEST_F(UseQueries, OtherSamplingIsLeftAlone) {
   expect_left_alone(sampling({.rows_have_other_users = true}));
   expect_left_alone(sampling({.row = kOutputs / 2}));
   expect_left_alone(sampling({.row = 2 * kOutputs}));
+  expect_left_alone(sampling({.pixels = -1}));
 }
 
 TEST_F(UseQueries, APositionThatIsNoneIsAnError) {

@@ -10,26 +10,26 @@
 namespace instseg::queries {
 namespace {
 
-// Parts of the rows, each with its own largest values of the columns. As many for any number of
-// threads; some more than threads, as those are not equally fast.
-constexpr std::int32_t kParts = 16;
+// Of the rows, each part with its own largest values of the columns: more parts than threads, as
+// those are not equally fast.
+constexpr int kPartsOfThread = 2;
 constexpr float kLowest = std::numeric_limits<float>::lowest();
-
-std::int32_t begin_of(std::int32_t part, std::int32_t rows) { return part * rows / kParts; }
 
 // One call. Queries are in panels of the kernels; those behind the last one are zeros.
 class Call {
  public:
-  Call(const MaskExtents& extents, const winograd::Kernels& products, const Kernels& kernels)
+  Call(const MaskExtents& extents, const winograd::Kernels& products, const Kernels& kernels,
+       int threads)
       : e_(extents),
         products_(products),
         kernels_(kernels),
         panels_((extents.queries + products.outputs - 1) / products.outputs),
         padded_(panels_ * products.outputs),
+        parts_(std::max(1, std::min(kPartsOfThread * threads, extents.height))),
         embeddings_(static_cast<std::size_t>(padded_) * static_cast<std::size_t>(extents.channels)),
         of_rows_(static_cast<std::size_t>(padded_) * static_cast<std::size_t>(extents.height),
                  kLowest),
-        of_columns_(kParts * columns_size(), kLowest) {
+        of_columns_(static_cast<std::size_t>(parts_) * columns_size(), kLowest) {
     for (std::int32_t query = 0; query < e_.queries; ++query) {
       float* const panel = this->panel(query / products_.outputs) + query % products_.outputs;
       const float* const embedding = e_.embeddings + std::int64_t{query} * e_.channels;
@@ -40,8 +40,8 @@ class Call {
   }
 
   void run(const winograd::Parallel& parallel) {
-    parallel.run(kParts, [&](int part) { run_part(part); });
-    for (int part = 1; part < kParts; ++part) {
+    parallel.run(parts_, [&](int part) { run_part(part); });
+    for (int part = 1; part < parts_; ++part) {
       const float* const others = columns(part);
       std::transform(others, others + columns_size(), columns(0), columns(0),
                      [](float a, float b) { return std::max(a, b); });
@@ -57,14 +57,17 @@ class Call {
   float* panel(std::int32_t number) {
     return embeddings_.data() + std::int64_t{number} * e_.channels * products_.outputs;
   }
-  float* columns(int part) { return of_columns_.data() + std::size_t(part) * columns_size(); }
+  float* columns(int part) {
+    return of_columns_.data() + static_cast<std::size_t>(part) * columns_size();
+  }
+  [[nodiscard]] std::int32_t begin_of(int part) const { return part * e_.height / parts_; }
 
   void run_part(int part) {
     const winograd::ScratchPool::Lease scratch(winograd::ScratchPool::of_process());
     float* const products =
         scratch->products.reserve(static_cast<std::size_t>(products_.tiles * products_.outputs))
             .data();
-    for (std::int32_t y = begin_of(part, e_.height); y < begin_of(part + 1, e_.height); ++y) {
+    for (std::int32_t y = begin_of(part); y < begin_of(part + 1); ++y) {
       const float* const row = e_.features + std::int64_t{y} * e_.width * e_.channels;
       for (std::int32_t p = 0; p < panels_; ++p) {
         const std::int32_t query = p * products_.outputs;
@@ -94,16 +97,17 @@ class Call {
   const Kernels& kernels_;
   std::int32_t panels_;
   std::int32_t padded_;
+  int parts_;
   std::vector<float> embeddings_;  // [panels][channels][products.outputs]
   std::vector<float> of_rows_;     // [height][padded_]
-  std::vector<float> of_columns_;  // [kParts][width][padded_]
+  std::vector<float> of_columns_;  // [parts_][width][padded_]
 };
 
 }  // namespace
 
 void find_extents(const MaskExtents& extents, const winograd::Kernels& products,
                   const Kernels& kernels, const winograd::Parallel& parallel) {
-  Call(extents, products, kernels).run(parallel);
+  Call(extents, products, kernels, parallel.threads()).run(parallel);
 }
 
 }  // namespace instseg::queries

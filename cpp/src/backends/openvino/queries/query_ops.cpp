@@ -28,6 +28,11 @@ SampledProjectionOp::SampledProjectionOp(const ov::OutputVector& inputs,
 }
 
 void SampledProjectionOp::validate_and_infer_types() {
+  NODE_VALIDATION_CHECK(this,
+                        get_input_element_type(0) == ov::element::f32 &&
+                            get_input_element_type(1) == ov::element::i32 &&
+                            get_input_element_type(2) == ov::element::f32,
+                        "expected pixels and weights in f32 and positions in i32");
   const ov::PartialShape& pixels = get_input_partial_shape(0);
   const ov::PartialShape& positions = get_input_partial_shape(1);
   NODE_VALIDATION_CHECK(this,

@@ -109,10 +109,11 @@ std::optional<Projection> projection_of(const Value& value) {
   if (product == nullptr || product->get_transpose_a() || product->get_transpose_b()) {
     return std::nullopt;
   }
+  const std::optional<ov::Shape> shape = fixed_shape(value);
   const std::optional<ov::Shape> matrix = fixed_shape(product->input_value(1));
   std::optional<std::vector<float>> weights = constant_values(product->input_value(1));
-  if (!matrix || matrix->size() != 2 || !weights || value.get_element_type() != ov::element::f32 ||
-      fixed_shape(value) != fixed_shape(projected) ||
+  if (!shape || shape != fixed_shape(projected) || value.get_element_type() != ov::element::f32 ||
+      !matrix || matrix->size() != 2 || !weights ||
       (!bias.empty() && bias.size() != (*matrix)[1])) {
     return std::nullopt;
   }
