@@ -67,6 +67,9 @@ Convolution::Convolution(const Kernels& kernels, std::span<const float> weights,
       inputs_(inputs),
       outputs_(outputs),
       geometry_(geometry),
+      rows_are_pixels_(geometry.kernel_height == 1 && geometry.kernel_width == 1 &&
+                       geometry.stride == 1 && geometry.top == 0 && geometry.left == 0 &&
+                       geometry.bottom == 0 && geometry.right == 0),
       activation_(activation),
       depth_(geometry.kernel_height * geometry.kernel_width * inputs),
       steps_(divided_up(depth_, kStep)),
@@ -156,7 +159,8 @@ void Convolution::find_rows(const Task& task, std::int64_t group, std::int64_t b
   for (std::int64_t r = 0; r < kRows; ++r) {
     const std::int64_t row = std::min(task.first_row + group * kRows + r, task.end_row - 1);
     rows[static_cast<std::size_t>(r)] =
-        row_values(task.call, row, begin, end, memory + r * (end - begin));
+        rows_are_pixels_ ? task.call.input + row * inputs_ + begin
+                         : row_values(task.call, row, begin, end, memory + r * (end - begin));
   }
 }
 
@@ -212,12 +216,10 @@ void Convolution::run_task(const Call& call, std::int64_t index) const {
   };
 
   // The next but one group's values, where they lie side by side and are read once.
-  const bool side_by_side = geometry_.kernel_height == 1 && geometry_.kernel_width == 1 &&
-                            geometry_.stride == 1 && geometry_.top == 0 && geometry_.left == 0;
   const auto prefetching = [&](std::int64_t item) -> Prefetching {
     constexpr std::int64_t kLine = 64;
     const std::int64_t row = task.first_row + (item + 2) * kRows;
-    if (!side_by_side || depth_blocks > 1 || row >= task.end_row) {
+    if (!rows_are_pixels_ || depth_blocks > 1 || row >= task.end_row) {
       return {};
     }
     const std::int64_t bytes = inputs_ * static_cast<std::int64_t>(sizeof(float));

@@ -65,6 +65,7 @@ class Convolution {
   std::int64_t inputs_;
   std::int64_t outputs_;
   Geometry geometry_;
+  bool rows_are_pixels_;  // of the input, one after the other
   Activation activation_;
   std::int64_t depth_;   // values of a sum, in the order [row][column][input] of the kernel
   std::int64_t steps_;   // of kStep of them
