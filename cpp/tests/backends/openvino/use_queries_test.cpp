@@ -157,9 +157,10 @@ TEST_F(UseQueries, APositionThatIsNoneIsAnError) {
 enum class Takers { both, rows, three_axes, masks, kept };
 
 constexpr std::size_t kPrototypes = 16;
+constexpr std::size_t kWidth = kPrototypes;  // so that what is of columns could be taken for theirs
 
 // What the mask features are.
-enum class Features { input, narrow, narrow_with_bias, wide, large_kernel };
+enum class Features { input, narrow, narrow_with_bias, biased_columns, wide, large_kernel };
 
 Value features_of(const Value& image, Features features) {
   switch (features) {
@@ -169,6 +170,10 @@ Value features_of(const Value& image, Features features) {
       return with_bias(
           convolution(relu(convolution(image, kPrototypes, 12)), 12, kPrototypes, {1, 1, 1, 0}),
           kPrototypes);
+    case Features::biased_columns:
+      return std::make_shared<opset::Add>(
+          convolution(relu(convolution(image, kPrototypes, 12)), 12, kPrototypes, {1, 1, 1, 0}),
+          random_constant({1, 1, 1, kWidth}, 1.0F));
     case Features::wide:
       return convolution(relu(convolution(image, kPrototypes, 20)), 20, kPrototypes, {1, 1, 1, 0});
     case Features::large_kernel:
@@ -181,13 +186,13 @@ Value features_of(const Value& image, Features features) {
 
 // Masks of queries, and what is done with them.
 std::shared_ptr<ov::Model> masks(Takers takers, Features kind = Features::input,
-                                 const ov::PartialShape& shape = {1, kPrototypes, 30, 22}) {
+                                 const ov::PartialShape& shape = {1, kPrototypes, 30, kWidth}) {
   const auto features = std::make_shared<opset::Parameter>(ov::element::f32, shape);
   const Value conv = features_of(features, kind);
   const Value embeddings = random_constant({1, 37, kPrototypes}, 1.0F);
   const Value product =
       std::make_shared<opset::MatMul>(embeddings, shaped(conv, {0, 0, -1}), false, false);
-  const Value of_queries = shaped(product, {0, 37, 30, 22});
+  const Value of_queries = shaped(product, {0, 37, 30, kWidth});
   const auto largest = [&](std::int64_t axis, bool keep) -> Value {
     return std::make_shared<opset::ReduceMax>(
         of_queries, opset::Constant::create(ov::element::i64, {1}, {axis}), keep);
@@ -215,7 +220,7 @@ std::shared_ptr<ov::Model> masks(Takers takers, Features kind = Features::input,
 TEST_F(UseQueries, MaskExtentsAreTheSame) {
   for (const Takers takers : {Takers::both, Takers::rows}) {
     const std::shared_ptr<ov::Model> model = masks(takers);
-    const ov::Tensor features = random_tensor({1, kPrototypes, 30, 22});
+    const ov::Tensor features = random_tensor({1, kPrototypes, 30, kWidth});
     const std::vector<ov::Tensor> expected = infer(model, features);
     EXPECT_EQ(change(model), 1);
     EXPECT_EQ(count<MaskExtentsOp>(*model), 1);
@@ -235,14 +240,12 @@ TEST_F(UseQueries, MasksAreMadeOfTheFewestChannels) {
     }
     return std::size_t{0};
   };
-  const std::vector<std::pair<Features, std::size_t>> cases{{Features::input, 16},
-                                                            {Features::narrow, 12},
-                                                            {Features::narrow_with_bias, 12},
-                                                            {Features::wide, 16},
-                                                            {Features::large_kernel, 16}};
+  const std::vector<std::pair<Features, std::size_t>> cases{
+      {Features::input, 16},          {Features::narrow, 12}, {Features::narrow_with_bias, 12},
+      {Features::biased_columns, 16}, {Features::wide, 16},   {Features::large_kernel, 16}};
   for (const auto& [features, expected_channels] : cases) {
     const std::shared_ptr<ov::Model> model = masks(Takers::both, features);
-    const ov::Tensor image = random_tensor({1, kPrototypes, 30, 22});
+    const ov::Tensor image = random_tensor({1, kPrototypes, 30, kWidth});
     const std::vector<ov::Tensor> expected = infer(model, image);
     EXPECT_EQ(change(model), 1);
     EXPECT_EQ(channels(*model), expected_channels);
@@ -254,7 +257,7 @@ TEST_F(UseQueries, MasksThatAreWantedAreLeftAlone) {
   for (const Takers takers : {Takers::three_axes, Takers::masks, Takers::kept}) {
     expect_left_alone(masks(takers));
   }
-  expect_left_alone(masks(Takers::both, Features::input, {-1, kPrototypes, 30, 22}));
+  expect_left_alone(masks(Takers::both, Features::input, {-1, kPrototypes, 30, kWidth}));
 }
 
 }  // namespace

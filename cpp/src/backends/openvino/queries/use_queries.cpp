@@ -99,7 +99,9 @@ std::optional<Projection> projection_of(const Value& value) {
   std::vector<float> bias;
   if (const auto sum = source<ov::op::v1::Add>(value)) {
     const auto added = value_and_constant(*sum);
-    if (!added) {
+    // Along the outputs.
+    if (!added || added->second.get_shape().empty() ||
+        added->second.get_shape().back() != ov::shape_size(added->second.get_shape())) {
       return std::nullopt;
     }
     projected = added->first;
@@ -188,10 +190,13 @@ MaskFactors with_fewer_channels(const MaskFactors& masks) {
   std::optional<std::vector<float>> bias;
   Value convolved = masks.features;
   if (const auto sum = source<ov::op::v1::Add>(convolved)) {
-    if (const auto added = value_and_constant(*sum)) {
-      convolved = added->first;
-      bias = constant_values(added->second);
+    const auto added = value_and_constant(*sum);
+    const ov::Shape along_channels{1, masks.features.get_shape()[1], 1, 1};
+    if (!added || added->second.get_shape() != along_channels) {
+      return masks;
     }
+    convolved = added->first;
+    bias = constant_values(added->second);
   }
   const auto convolution = source<ov::op::v1::Convolution>(convolved);
   if (convolution == nullptr) {
@@ -203,8 +208,7 @@ MaskFactors with_fewer_channels(const MaskFactors& masks) {
   const ov::Shape features = masks.features.get_shape();
   if (!weights || !input || weights->size() != features[1] * (*input)[1] ||
       (*input)[1] >= features[1] || (*input)[2] != features[2] || (*input)[3] != features[3] ||
-      convolution->get_pads_begin() != none || convolution->get_pads_end() != none ||
-      (bias && bias->size() != features[1])) {
+      convolution->get_pads_begin() != none || convolution->get_pads_end() != none) {
     return masks;
   }
   const auto times = [&](const ov::Shape& shape, const std::vector<float>& values) {
