@@ -176,5 +176,47 @@ TEST_F(UseWinograd, LeavesOtherConvolutions) {
   EXPECT_EQ(use_winograd(model, *kernels()), 0);
 }
 
+// As a head on two levels of a pyramid: with the same weights, and once with another activation.
+TEST_F(UseWinograd, WeightsThatAreSharedArePackedOnce) {
+  const auto image =
+      std::make_shared<opset::Parameter>(ov::element::f32, ov::PartialShape{1, 32, 20, 24});
+  const auto weights = random_constant({32, 32, 3, 3}, 0.06F);
+  const auto head = [&](const Value& value) -> Value {
+    return std::make_shared<opset::Convolution>(value, weights, ov::Strides{1, 1},
+                                                ov::CoordinateDiff{1, 1}, ov::CoordinateDiff{1, 1},
+                                                ov::Strides{1, 1});
+  };
+  const Value coarse =
+      std::make_shared<opset::MaxPool>(image, ov::Strides{2, 2}, ov::Strides{1, 1}, ov::Shape{0, 0},
+                                       ov::Shape{0, 0}, ov::Shape{2, 2});
+  const auto model = std::make_shared<ov::Model>(
+      ov::OutputVector{head(image), head(coarse), relu(head(coarse))}, ov::ParameterVector{image});
+  const ov::Tensor values = random_tensor({1, 32, 20, 24});
+  const std::vector<ov::Tensor> expected = infer(model, values);
+  EXPECT_EQ(use_winograd(model, *kernels()), 3);
+  expect_close(infer(model, values), expected);
+
+  PackedConvolutions packed;
+  Chain chain{nullptr, {}};
+  int made = 0;
+  const auto make = [&] {
+    ++made;
+    return std::shared_ptr<const Convolution>();
+  };
+  const float one = 1;
+  const float other = 1;
+  (void)packed.get(&one, chain, make);
+  (void)packed.get(&one, chain, make);
+  EXPECT_EQ(made, 1);
+  (void)packed.get(&other, chain, make);
+  EXPECT_EQ(made, 2);
+  chain.activation = Activation::relu;
+  (void)packed.get(&one, chain, make);
+  EXPECT_EQ(made, 3);
+  chain.bias = {1.0F};
+  (void)packed.get(&one, chain, make);
+  EXPECT_EQ(made, 4);
+}
+
 }  // namespace
 }  // namespace instseg::winograd

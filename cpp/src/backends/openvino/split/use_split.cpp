@@ -155,13 +155,11 @@ class Change {
   }
 
   void visit_convolution(const std::shared_ptr<ov::op::v1::Convolution>& convolution) {
-    const ov::Output<ov::Node> weights = convolution->input_value(1);
-    if (!ov::is_type<ov::op::v0::Constant>(weights.get_node())) {
+    if (!ov::is_type<ov::op::v0::Constant>(convolution->get_input_node_ptr(1))) {
       return;
     }
     if (winograd::fits(*convolution)) {
-      winograd::replace(convolution, *winograd::constant_values(weights), winograd_kernels_, true);
-      ++replaced_;
+      replaced_ += winograd::replace(convolution, winograd_kernels_, true, packed_) ? 1 : 0;
     } else if (fits(*convolution)) {
       ++replaced_;
       const Chain chain = winograd::follow(convolution, outputs_of(*convolution));
@@ -190,6 +188,7 @@ class Change {
   }
 
   ov::NodeVector operations_;
+  winograd::PackedConvolutions packed_;
   const winograd::Kernels& winograd_kernels_;
   const Kernels& kernels_;
   std::unordered_set<const ov::Node*> sums_;  // of two values of the same shape

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <openvino/core/graph_util.hpp>
+#include <openvino/op/constant.hpp>
 #include <openvino/pass/constant_folding.hpp>
 #include <unordered_set>
 #include <utility>
@@ -66,13 +67,20 @@ bool fits(const ov::op::v1::Convolution& convolution) {
   return shape[2] == kKernelSide && shape[3] == kKernelSide && enough(shape[0]) && enough(shape[1]);
 }
 
-void replace(const std::shared_ptr<ov::op::v1::Convolution>& convolution,
-             const std::vector<float>& weights, const Kernels& kernels, bool channels_are_last) {
-  const ov::Shape shape = convolution->get_input_shape(1);
+bool replace(const std::shared_ptr<ov::op::v1::Convolution>& convolution, const Kernels& kernels,
+             bool channels_are_last, PackedConvolutions& packed_ones) {
+  const auto weights =
+      ov::as_type_ptr<ov::op::v0::Constant>(convolution->get_input_node_shared_ptr(1));
+  if (weights == nullptr) {
+    return false;
+  }
+  const ov::Shape shape = weights->get_shape();
   const Chain chain = follow(convolution, shape[0]);
-  const auto packed = std::make_shared<const Convolution>(
-      kernels, weights, static_cast<std::int64_t>(shape[0]), static_cast<std::int64_t>(shape[1]),
-      chain.bias, chain.activation, OpenVinoThreads());
+  const auto packed = packed_ones.get(weights->get_data_ptr(), chain, [&] {
+    return std::make_shared<const Convolution>(
+        kernels, weights->cast_vector<float>(), static_cast<std::int64_t>(shape[0]),
+        static_cast<std::int64_t>(shape[1]), chain.bias, chain.activation, OpenVinoThreads());
+  });
   const ov::Output<ov::Node> input = convolution->input_value(0);
   std::shared_ptr<ov::Node> result;
   if (channels_are_last) {
@@ -86,6 +94,7 @@ void replace(const std::shared_ptr<ov::op::v1::Convolution>& convolution,
   }
   result->set_friendly_name(chain.last->get_friendly_name());
   ov::replace_node(chain.last, result);
+  return true;
 }
 
 int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels) {
@@ -93,16 +102,18 @@ int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels
   // and weights that are stored as float16 are converted.
   ov::pass::ConstantFolding().run_on_model(model);
   int replaced = 0;
-  // In the order of computation: an operation finds what comes before it replaced already.
-  for (const std::shared_ptr<ov::Node>& node : model->get_ordered_ops()) {
+  PackedConvolutions packed;
+  // In the order of computation: an operation finds what comes before it replaced already. All are
+  // kept, so that the weights stay where they are.
+  const ov::NodeVector operations = model->get_ordered_ops();
+  for (const std::shared_ptr<ov::Node>& node : operations) {
     const auto convolution = ov::as_type_ptr<ov::op::v1::Convolution>(node);
     if (convolution == nullptr || !fits(*convolution)) {
       keep_channels_last(node);
-    } else if (const auto weights = constant_values(convolution->input_value(1))) {
+    } else {
       // Elsewhere OpenVINO does not recognise that the transpositions are nothing to do.
       const bool fixed = convolution->get_input_partial_shape(0).is_static();
-      replace(convolution, *weights, kernels, fixed);
-      ++replaced;
+      replaced += replace(convolution, kernels, fixed, packed) ? 1 : 0;
     }
   }
   keep_channels_last_between(model->get_ordered_ops());

@@ -4,9 +4,9 @@
 #include <memory>
 #include <openvino/core/model.hpp>
 #include <openvino/op/convolution.hpp>
-#include <vector>
 
 #include "backends/openvino/winograd/kernels.hpp"
+#include "backends/openvino/winograd/packed.hpp"
 
 namespace instseg::winograd {
 
@@ -17,8 +17,9 @@ int use_winograd(const std::shared_ptr<ov::Model>& model, const Kernels& kernels
 // Whether it is one of them, if its weights are constants.
 bool fits(const ov::op::v1::Convolution& convolution);
 
-// With its channels last, input and output, and transpositions around it; or else first.
-void replace(const std::shared_ptr<ov::op::v1::Convolution>& convolution,
-             const std::vector<float>& weights, const Kernels& kernels, bool channels_are_last);
+// With its channels last, input and output, and transpositions around it; or else first. False
+// where its weights are no constant: then nothing is changed. packed: of this graph.
+bool replace(const std::shared_ptr<ov::op::v1::Convolution>& convolution, const Kernels& kernels,
+             bool channels_are_last, PackedConvolutions& packed);
 
 }  // namespace instseg::winograd
