@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "backends/openvino/graphs.hpp"
@@ -195,6 +196,13 @@ TEST_F(UseWinograd, WeightsThatAreSharedArePackedOnce) {
   const std::vector<ov::Tensor> expected = infer(model, values);
   EXPECT_EQ(use_winograd(model, *kernels()), 3);
   expect_close(infer(model, values), expected);
+  std::set<const Convolution*> used;
+  for (const std::shared_ptr<ov::Node>& node : model->get_ordered_ops()) {
+    if (const auto op = ov::as_type_ptr<WinogradConvolution>(node)) {
+      used.insert(op->convolution().get());
+    }
+  }
+  EXPECT_EQ(used.size(), 2);
 
   PackedConvolutions packed;
   Chain chain{nullptr, {}};

@@ -12,8 +12,7 @@ constexpr int kLanes = Simd::kLanes;
 constexpr int kPanelVectors = Simd::kPanelVectors;
 constexpr int kLineFloats = 16;  // of the cache
 
-// Sums that registers hold: 64 floats with 16 registers, 256 with 32.
-constexpr int kSums = 8;
+// Sums that registers hold where there are 32 of them; where there are 16, those of kWidthMultiple.
 constexpr int kManySums = 16;
 // Rows lie anywhere: those that come so much later are fetched meanwhile.
 constexpr int kAhead = 2;
@@ -54,7 +53,7 @@ void sum_rows(const WeightedRows& weighted, float* sum) {
     }
   }
   constexpr int kVectors = kWidthMultiple / kLanes;
-  static_assert(kVectors <= kSums);
+  static_assert(kVectors <= kManySums / 2);
   for (; first < weighted.width; first += kWidthMultiple) {
     sum_columns<kVectors>(weighted, first, sum);
   }

@@ -4,17 +4,14 @@
 #include <cstdint>
 #include <utility>
 
+#include "backends/openvino/operation.hpp"
 #include "backends/openvino/queries/mask_extents.hpp"
 #include "backends/openvino/winograd/winograd_op.hpp"
 
 namespace instseg::queries {
 namespace {
 
-void reshape(ov::Tensor& tensor, const ov::Shape& shape) {
-  if (tensor.get_shape() != shape) {
-    tensor.set_shape(shape);
-  }
-}
+using openvino_backend::reshape;
 
 std::int64_t length(std::size_t size) { return static_cast<std::int64_t>(size); }
 std::int32_t size(std::size_t size) { return static_cast<std::int32_t>(size); }
@@ -54,9 +51,7 @@ std::shared_ptr<ov::Node> SampledProjectionOp::clone_with_new_inputs(
 }
 
 bool SampledProjectionOp::visit_attributes(ov::AttributeVisitor& visitor) {
-  // As of WinogradConvolution.
-  auto identity = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(projection_.get()));
-  visitor.on_attribute("projection", identity);
+  openvino_backend::visit_identity(visitor, "projection", projection_.get());
   return true;
 }
 

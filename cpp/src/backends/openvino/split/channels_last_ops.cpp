@@ -6,11 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "backends/openvino/operation.hpp"
 #include "backends/openvino/winograd/winograd_op.hpp"
 
 namespace instseg::split {
 namespace {
 
+using openvino_backend::reshape;
 using winograd::OpenVinoThreads;
 
 std::int64_t windows(std::int64_t pixels, const ChannelsLastPool::Axis& axis, bool partial) {
@@ -69,12 +71,6 @@ void pool(const float* image, float* output, const ov::Shape& shape, const Span&
   if (mean) {
     divide(output, static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin)),
            channels);
-  }
-}
-
-void reshape(ov::Tensor& tensor, const ov::Shape& shape) {
-  if (tensor.get_shape() != shape) {
-    tensor.set_shape(shape);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "backends/openvino/operation.hpp"
 #include "backends/openvino/winograd/winograd_op.hpp"
 
 namespace instseg::split {
@@ -104,18 +105,14 @@ std::shared_ptr<ov::Node> ChannelsLastGroupNorm::clone_with_new_inputs(
 }
 
 bool ChannelsLastGroupNorm::visit_attributes(ov::AttributeVisitor& visitor) {
-  // As of WinogradConvolution.
-  auto identity = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(settings_.get()));
-  visitor.on_attribute("settings", identity);
+  openvino_backend::visit_identity(visitor, "settings", settings_.get());
   return true;
 }
 
 bool ChannelsLastGroupNorm::evaluate(ov::TensorVector& outputs,
                                      const ov::TensorVector& inputs) const {
   const ov::Shape shape = inputs[0].get_shape();
-  if (outputs[0].get_shape() != shape) {
-    outputs[0].set_shape(shape);
-  }
+  openvino_backend::reshape(outputs[0], shape);
   if (ov::shape_size(shape) == 0) {
     return true;
   }

@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <utility>
 
+#include "backends/openvino/operation.hpp"
 #include "backends/openvino/winograd/winograd_op.hpp"
 
 namespace instseg::split {
 namespace {
 
+using openvino_backend::reshape;
 using winograd::OpenVinoThreads;
 
 ov::Dimension positions(const ov::Dimension& size, std::int64_t border, std::int64_t kernel,
@@ -18,19 +20,6 @@ ov::Dimension positions(const ov::Dimension& size, std::int64_t border, std::int
   };
   const std::int64_t most = size.get_max_length();
   return {count(size.get_min_length()), most < 0 ? -1 : count(most)};
-}
-
-void reshape(ov::Tensor& tensor, const ov::Shape& shape) {
-  if (tensor.get_shape() != shape) {
-    tensor.set_shape(shape);
-  }
-}
-
-// As of WinogradConvolution.
-bool visit(ov::AttributeVisitor& visitor, const Convolution& convolution) {
-  auto identity = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(&convolution));
-  visitor.on_attribute("convolution", identity);
-  return true;
 }
 
 }  // namespace
@@ -67,7 +56,8 @@ std::shared_ptr<ov::Node> SplitConvolution::clone_with_new_inputs(
 }
 
 bool SplitConvolution::visit_attributes(ov::AttributeVisitor& visitor) {
-  return visit(visitor, *convolution_);
+  openvino_backend::visit_identity(visitor, "convolution", convolution_.get());
+  return true;
 }
 
 bool SplitConvolution::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const {
@@ -113,7 +103,8 @@ std::shared_ptr<ov::Node> SplitProduct::clone_with_new_inputs(
 }
 
 bool SplitProduct::visit_attributes(ov::AttributeVisitor& visitor) {
-  return visit(visitor, *convolution_);
+  openvino_backend::visit_identity(visitor, "convolution", convolution_.get());
+  return true;
 }
 
 bool SplitProduct::evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const {

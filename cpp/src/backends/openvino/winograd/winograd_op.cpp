@@ -6,6 +6,8 @@
 #include <openvino/core/parallel.hpp>
 #include <utility>
 
+#include "backends/openvino/operation.hpp"
+
 namespace instseg::winograd {
 
 int OpenVinoThreads::threads() const { return parallel_get_max_threads(); }
@@ -52,10 +54,7 @@ std::shared_ptr<ov::Node> WinogradConvolution::clone_with_new_inputs(
 }
 
 bool WinogradConvolution::visit_attributes(ov::AttributeVisitor& visitor) {
-  // OpenVINO computes operations once that take the same values and have the same attributes. Which
-  // convolution it is tells ours apart.
-  auto identity = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(convolution_.get()));
-  visitor.on_attribute("convolution", identity);
+  openvino_backend::visit_identity(visitor, "convolution", convolution_.get());
   visitor.on_attribute("input_channels_last", layouts_.input_channels_last);
   visitor.on_attribute("output_channels_last", layouts_.output_channels_last);
   return true;
@@ -72,9 +71,7 @@ bool WinogradConvolution::evaluate(ov::TensorVector& outputs,
   const ov::Shape expected = layouts_.output_channels_last
                                  ? ov::Shape{shape[0], shape[rows], shape[rows + 1], channels}
                                  : ov::Shape{shape[0], channels, shape[rows], shape[rows + 1]};
-  if (outputs[0].get_shape() != expected) {
-    outputs[0].set_shape(expected);
-  }
+  openvino_backend::reshape(outputs[0], expected);
   if (ov::shape_size(expected) == 0) {
     return true;
   }

@@ -28,6 +28,9 @@ class WinogradConvolution : public ov::op::Op {
   WinogradConvolution(const ov::Output<ov::Node>& input,
                       std::shared_ptr<const Convolution> convolution, Layouts layouts);
 
+  [[nodiscard]] const std::shared_ptr<const Convolution>& convolution() const noexcept {
+    return convolution_;
+  }
   [[nodiscard]] const Layouts& layouts() const noexcept { return layouts_; }
   // The caller sees to it that what gives the input and takes the output agrees.
   void set_layouts(const Layouts& layouts);
