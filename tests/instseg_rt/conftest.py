@@ -13,11 +13,14 @@ from tests.conftest import REPOSITORY
 
 from instseg_rt import Predictor
 from instseg_rt._core import PackedMask, StageSpec, TensorSpec, backends
+from instseg_rt.cli import main
 from instseg_rt.result import Result, Timings
 from instseg_rt.sources import SourceImage
 
 from ..open_bundle import write_open_bundle
 from ..tiny_bundle import write_tiny_bundle
+
+Run = Callable[..., tuple[int, str, str]]  # exit code, stdout, stderr
 
 NAMES = ("person", "bicycle", "wine glass")
 CATEGORY_IDS = (1, 2, 46)
@@ -119,3 +122,18 @@ def make_result() -> MakeResult:
         )
 
     return make
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """`run("predict", bundle, …)` -> exit code, stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as error:  # argparse
+            code = int(error.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
