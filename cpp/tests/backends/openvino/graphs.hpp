@@ -9,6 +9,7 @@
 #include <openvino/openvino.hpp>
 #include <openvino/opsets/opset13.hpp>
 #include <random>
+#include <string>
 #include <vector>
 
 namespace instseg::graphs {
@@ -48,6 +49,17 @@ inline Value relu(const Value& value) { return std::make_shared<opset::Relu>(val
 
 inline Value silu(const Value& value) {
   return std::make_shared<opset::Multiply>(value, std::make_shared<opset::Sigmoid>(value));
+}
+
+inline Value sum(const Value& a, const Value& b) { return std::make_shared<opset::Add>(a, b); }
+
+// Operations of a type.
+inline int count(const ov::Model& model, const std::string& type) {
+  int found = 0;
+  for (const std::shared_ptr<ov::Node>& node : model.get_ordered_ops()) {
+    found += node->get_type_name() == type ? 1 : 0;
+  }
+  return found;
 }
 
 // What one network gives for each of the inputs.
